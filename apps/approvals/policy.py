@@ -1,0 +1,60 @@
+"""The policy port's implementation: rules in the database."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from django.utils.translation import gettext as _
+from runtime.models import ToolCall
+from runtime.policy import Verdict
+
+from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
+from apps.approvals.permissions import objection_to
+
+
+def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
+    """Any matching deny, else the first match by priority."""
+    graph_id = tool_call.assistant.graph_id
+    rules = [
+        rule
+        for rule in PolicyRule.objects.filter(is_enabled=True).select_related("approvers")
+        if fnmatchcase(tool_call.tool, rule.tool) and fnmatchcase(graph_id, rule.assistant)
+    ]
+    denying = [rule for rule in rules if rule.verdict == PolicyRule.Verdict.DENY]
+    return next(iter(denying or rules), None)
+
+
+def judge(tool_call: ToolCall) -> Verdict:
+    rule = matching_rule(tool_call)
+    if rule is None and tool_call.sensitive:
+        return Verdict("deny", rule="no rule", reason=_("No policy rule allows this tool."))
+    if rule is None:
+        return Verdict("allow", rule="not sensitive")
+    match rule.verdict:
+        case PolicyRule.Verdict.ALLOW:
+            return Verdict("allow", rule=rule.name)
+        case PolicyRule.Verdict.ASK:
+            return Verdict("ask", rule=rule.name)
+        case _:
+            return Verdict("deny", rule=rule.name)
+
+
+def objection(tool_call: ToolCall) -> str:
+    """Asked again just before the effect: the rules and the approver as they are now."""
+    verdict = judge(tool_call)
+    if verdict.kind == "deny":
+        return verdict.reason or _("The policy denies this tool by now.")
+    if verdict.kind == "allow":
+        return ""
+    approved = (
+        tool_call.approval_requests.filter(status=RequestStatus.APPROVED).order_by("-decided_at").first()
+    )
+    if approved is None or approved.decided_by is None:
+        return _("Nobody has approved it.")
+    return _still_entitled(approved)
+
+
+def _still_entitled(request: ApprovalRequest) -> str:
+    assert request.decided_by is not None
+    problem = objection_to(request.decided_by, request)
+    return _("The approval no longer stands: %(why)s") % {"why": problem} if problem else ""

@@ -1,0 +1,86 @@
+"""Reading the environment: every value is checked where it is read, and a bad one names itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import unquote
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+_env = environ.FileAwareEnv()  # NAME_FILE=/run/secrets/name is read as NAME
+
+
+def _checked(name: str, read: Callable[[], T], wanted: str) -> T:
+    try:
+        return read()
+    except (ValueError, TypeError, KeyError) as error:
+        shown = os.environ.get(name, "")
+        raise ImproperlyConfigured(f"{name}={shown!r} is not {wanted}. Correct it or unset it.") from error
+
+
+def text(name: str, default: str = "") -> str:
+    return str(_env.str(name, default=default))
+
+
+def integer(name: str, default: int, *, minimum: int = 0, maximum: int | None = None) -> int:
+    """The whole number in `name`. ImproperlyConfigured when it is none or out of bounds."""
+    value = int(_checked(name, lambda: _env.int(name, default=default), "a whole number"))
+    if value < minimum or (maximum is not None and value > maximum):
+        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise ImproperlyConfigured(f"{name}={value} must be {bounds}. Correct it or unset it.")
+    return value
+
+
+def seconds(name: str, default: float) -> float:
+    """A duration in seconds, above zero."""
+    value = float(_checked(name, lambda: _env.float(name, default=default), "a number of seconds"))
+    if not 0 < value < float("inf"):
+        raise ImproperlyConfigured(f"{name}={value} must be above zero. Correct it or unset it.")
+    return value
+
+
+def boolean(name: str, default: bool) -> bool:
+    """true/false, 1/0, yes/no, on/off. Anything else is refused: a typo must not switch a guard off."""
+    raw = os.environ.get(name)
+    if raw is None:
+        return default
+    known = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    return _checked(name, lambda: known[raw.strip().lower()], "true or false")
+
+
+def names(name: str, default: list[str]) -> list[str]:
+    """A comma-separated list, blanks dropped."""
+    raw = os.environ.get(name)
+    return default if raw is None else [part.strip() for part in raw.split(",") if part.strip()]
+
+
+def mapping(name: str, default: dict[str, str]) -> dict[str, str]:
+    """`key=value,key=value`."""
+    pairs = names(name, [])
+    if not pairs:
+        return default
+    return _checked(name, lambda: dict(pair.split("=", 1) for pair in pairs), "a list of key=value")
+
+
+def database(name: str, default: str) -> dict[str, object]:
+    """Django's DATABASES entry for a postgresql:// URL; a socket folder goes percent-encoded in the host."""
+    url = os.environ.get(name) or default
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise ImproperlyConfigured(f"{name} must be a postgresql:// URL: PostgreSQL holds the truth here.")
+    entry = dict(_checked(name, lambda: environ.Env.db_url_config(url), "a postgresql:// URL"))
+    entry["HOST"] = unquote(str(entry["HOST"]))
+    return entry

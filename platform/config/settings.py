@@ -1,0 +1,244 @@
+"""Settings, all of them from the environment. docs/reference/settings.md lists every one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+from embedded import paths
+
+from config import env
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+HOME = Path(env.text("COUNTERSIGN_HOME") or BASE_DIR / ".countersign").absolute()
+
+# --- what it is -------------------------------------------------------------------------------------------
+
+DEBUG = env.boolean("COUNTERSIGN_DEBUG", False)
+EMBEDDED = not env.text("DATABASE_URL")
+SECRET_KEY = env.text("COUNTERSIGN_SECRET_KEY") or (paths.secret_key(HOME) if EMBEDDED else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("COUNTERSIGN_SECRET_KEY is needed with DATABASE_URL. Set a long random value.")
+
+ALLOWED_HOSTS = env.names("COUNTERSIGN_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.names("COUNTERSIGN_TRUSTED_ORIGINS", [])
+HTTPS = env.boolean("COUNTERSIGN_HTTPS", False)  # behind a TLS proxy that sets X-Forwarded-Proto
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_htmx",
+    "template_partials",
+    "django_prometheus",
+    "django_rq",
+    "axes",
+    "csp",
+    "accounts",
+    "runtime",
+    "assistants.shop",
+    "embedded",
+    "apps.approvals",
+    "apps.observability",
+    "apps.chat",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "apps.observability.middleware.request_context",
+    "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "django.template.context_processors.i18n",
+                "embedded.context_processors.demo",
+            ],
+        },
+    }
+]
+
+# --- where it keeps things --------------------------------------------------------------------------------
+
+DATABASES = {
+    "default": {
+        **env.database("DATABASE_URL", paths.database_url(HOME)),
+        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 5,
+            # Threads of the worker and of the web server share these; a wait for one has a bound.
+            "pool": {
+                "min_size": 1,
+                "max_size": env.integer("COUNTERSIGN_DB_POOL", 20, minimum=2),
+                "timeout": 10,
+            },
+            "options": "-c statement_timeout=30000 -c lock_timeout=10000 -c timezone=UTC",
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.text("REDIS_URL") or paths.redis_url(HOME)
+_RQ = {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600, "DEFAULT_RESULT_TTL": 60}
+RQ_QUEUES = {name: dict(_RQ) for name in ("interactive", "batch", "maintenance")}
+RQ_SHOW_ADMIN_LINK = False  # its views let any staff user in; apps.observability guards and links them
+
+# --- the engine -------------------------------------------------------------------------------------------
+
+# graph id -> dotted path of a compiled graph, or of a function that returns one.
+COUNTERSIGN_GRAPHS = {
+    "shop": "assistants.shop.graph:build",
+    **env.mapping("COUNTERSIGN_GRAPHS", {}),
+}
+# The ports of runtime: who judges a tool call, and who decides on one that waits.
+COUNTERSIGN_POLICY = "apps.approvals.policy"
+COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
+
+OPENAI_BASE_URL = env.text("OPENAI_BASE_URL")
+OPENAI_API_KEY = env.text("OPENAI_API_KEY")
+OPENAI_MODEL = env.text("OPENAI_MODEL") or "gpt-5-mini"
+
+RUN_LEASE = env.seconds(
+    "COUNTERSIGN_RUN_LEASE", 10.0
+)  # seconds without a heartbeat until a run is taken over
+RUN_HEARTBEAT = env.seconds("COUNTERSIGN_RUN_HEARTBEAT", 3.0)
+RUN_TIME_LIMIT = env.seconds("COUNTERSIGN_RUN_TIME_LIMIT", 600.0)
+RUN_MAX_ATTEMPTS = env.integer("COUNTERSIGN_RUN_MAX_ATTEMPTS", 3, minimum=1)
+RUN_STEP_LIMIT = env.integer("COUNTERSIGN_RUN_STEP_LIMIT", 50, minimum=1)
+WORKER_CONCURRENCY = env.integer("COUNTERSIGN_WORKER_CONCURRENCY", 200, minimum=1)
+MODEL_CONNECT_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_CONNECT_TIMEOUT", 5.0)
+MODEL_IDLE_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_IDLE_TIMEOUT", 30.0)  # first token, and between two
+MODEL_TIME_LIMIT = env.seconds("COUNTERSIGN_MODEL_TIME_LIMIT", 300.0)  # one call, whole
+TOOL_TIME_LIMIT = env.seconds("COUNTERSIGN_TOOL_TIME_LIMIT", 60.0)
+MESSAGE_MAX_CHARS = env.integer("COUNTERSIGN_MESSAGE_MAX_CHARS", 32_000, minimum=1)
+EVENT_LOG_LENGTH = env.integer("COUNTERSIGN_EVENT_LOG_LENGTH", 20_000, minimum=100)  # entries a thread
+EVENT_LOG_TTL = env.seconds("COUNTERSIGN_EVENT_LOG_TTL", 3600.0)  # after the last event
+
+KEEP_THREADS_DAYS = env.integer("COUNTERSIGN_KEEP_THREADS_DAYS", 365, minimum=1)
+KEEP_CHECKPOINTS_DAYS = env.integer("COUNTERSIGN_KEEP_CHECKPOINTS_DAYS", 30, minimum=1)
+
+# --- people -----------------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "chat-home"
+LOGOUT_REDIRECT_URL = "login"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "registration/lockout.html"
+AXES_RESET_ON_SUCCESS = True
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],  # the admin's icons
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "object-src": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- language, time, files, mail --------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
+LOCALE_PATHS = [BASE_DIR / "templates" / "locale"]
+USE_TZ = True
+TIME_ZONE = env.text("COUNTERSIGN_TIME_ZONE", "UTC")
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = Path(env.text("COUNTERSIGN_STATIC_ROOT") or BASE_DIR / "staticfiles")
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.is_dir()  # without `collectstatic` the sources are served
+
+EMAIL_BACKEND = env.text("COUNTERSIGN_EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
+EMAIL_FILE_PATH = HOME / "mail"
+EMAIL_HOST = env.text("COUNTERSIGN_EMAIL_HOST", "localhost")
+EMAIL_PORT = env.integer("COUNTERSIGN_EMAIL_PORT", 25, minimum=1, maximum=65535)
+EMAIL_HOST_USER = env.text("COUNTERSIGN_EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("COUNTERSIGN_EMAIL_PASSWORD")
+EMAIL_USE_TLS = env.boolean("COUNTERSIGN_EMAIL_TLS", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
+
+# --- what operators see -----------------------------------------------------------------------------------
+
+METRICS_TOKEN = env.text("COUNTERSIGN_METRICS_TOKEN")  # bearer token of the scraper; operators need none
+PROMETHEUS_EXPORT_MIGRATIONS = False
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "apps.observability.logs.JSONFormatter"}},
+    "handlers": {
+        "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}
+    },
+    "root": {"handlers": ["stdout"], "level": env.text("COUNTERSIGN_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "httpx2": {"level": "WARNING"},
+        "rq.worker": {"level": "WARNING"},
+        "axes": {"level": "WARNING"},
+    },
+}

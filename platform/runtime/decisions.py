@@ -1,0 +1,40 @@
+"""The decision port: every door hands a person's decision here; the implementation is named in a setting."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol, cast
+from uuid import UUID
+
+from accounts.models import User
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from runtime.exceptions import DecisionRefused
+from runtime.models import ToolCall
+from runtime.schemas import Decision
+
+
+class Decisions(Protocol):
+    def decide(self, user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
+        """Carries the decision out. Raises a RuntimeRefusal that says who, when or why not."""
+        ...
+
+    def withdraw(self, user: User, tool_call_id: UUID) -> ToolCall:
+        """The requester takes a waiting call back."""
+        ...
+
+
+def configured() -> Decisions:
+    path = getattr(settings, "COUNTERSIGN_DECISIONS", None)
+    if not path:
+        raise DecisionRefused(_("Nothing is configured that could take decisions."))
+    return cast(Decisions, import_module(path))
+
+
+def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
+    return configured().decide(user, tool_call_id, decision)
+
+
+def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
+    return configured().withdraw(user, tool_call_id)

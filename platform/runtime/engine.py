@@ -1,0 +1,199 @@
+"""The event loop of a worker: its runs, their leases, and the watch over runs whose worker died."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+import uvloop
+from django.conf import settings
+from langgraph.runtime import RunControl
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+from runtime import llm, runs, signals
+from runtime.checkpoints import open_checkpointer
+from runtime.database import in_database
+from runtime.exceptions import LeaseLost
+from runtime.graphs import Graphs
+from runtime.models import Run, RunStatus
+from runtime.redis_client import async_redis_client
+from runtime.runner import Runner
+
+logger = logging.getLogger(__name__)
+
+RECONCILE_INTERVAL = 2.0  # seconds
+START_LIMIT = 30.0  # seconds to reach the database and Redis
+
+
+@dataclass
+class Held:
+    """A run this process holds the lease of."""
+
+    run: Run
+    task: asyncio.Task[None]
+    control: RunControl
+
+
+class Engine:
+    """Owns the loop's thread. `with Engine(name) as engine:` starts and ends it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._held: dict[UUID, Held] = {}
+        self._draining = False
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
+        self._stack = AsyncExitStack()
+        self._graphs: Graphs
+        self._redis: AsyncRedis
+        self._watches: list[asyncio.Task[None]] = []
+
+    def __enter__(self) -> Engine:
+        self._thread.start()
+        self._call(self._open()).result(START_LIMIT)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._call(self._close()).result(START_LIMIT)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(START_LIMIT)
+
+    def perform(self, run_id: str) -> str:
+        """Claims the run and waits in the calling thread until it has ended. Returns what became of it."""
+        return str(self._call(self._perform(run_id)).result())
+
+    def drain(self) -> None:
+        """No new claims; every run is cut at its next step, checkpointed and given back."""
+        self._draining = True
+        for held in list(self._held.values()):
+            held.control.request_drain()
+
+    def join(self, limit: float) -> None:
+        """Waits for the runs at most `limit` seconds, then gives the rest back where they stand."""
+        self._call(self._join(limit)).result(limit + START_LIMIT)
+
+    def _call(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _open(self) -> None:
+        self._redis = async_redis_client()
+        self._stack.push_async_callback(self._redis.aclose, close_connection_pool=True)
+        self._stack.push_async_callback(llm.close)
+        self._graphs = Graphs(await self._stack.enter_async_context(open_checkpointer()))
+        watches: list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]] = [
+            (settings.RUN_HEARTBEAT, self._renew),
+            (RECONCILE_INTERVAL, self._reconcile),
+        ]
+        self._watches = [self._loop.create_task(_every(interval, work)) for interval, work in watches]
+        self._watches.append(self._loop.create_task(self._listen_for_stops()))
+
+    async def _close(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def _perform(self, run_id: str) -> str:
+        if self._draining:
+            return "left for another worker"
+        run = await in_database(Run.claim, run_id, self._name)
+        if run is None:
+            return "not claimed"
+        control = RunControl()
+        task = self._loop.create_task(self._execute(run, control), name=f"run {run_id}")
+        self._held[run.pk] = Held(run, task, control)
+        try:
+            await task
+        except LeaseLost:
+            logger.warning("lease lost", extra={"action": "lease_lost", "run_id": run_id})
+            return "lease lost"
+        except asyncio.CancelledError:
+            return "given back"
+        finally:
+            self._held.pop(run.pk, None)
+        return "performed"
+
+    async def _execute(self, run: Run, control: RunControl) -> None:
+        await in_database(_announce_start, run)
+        try:
+            graph = self._graphs.get(run.assistant.graph_id)
+        except Exception as error:
+            logger.exception("graph not built", extra={"action": "graph_not_built", "run_id": str(run.pk)})
+            await in_database(
+                run.finish, RunStatus.ERROR, error=llm.explain(error), error_type=type(error).__name__
+            )
+            return
+        await Runner(run, graph, self._redis, control).execute()
+
+    async def _renew(self) -> None:
+        """Keeps the leases; a run that is no longer ours is stopped at once, and so is one a person stopped."""
+        held = {held.run.pk: held.run.attempt for held in self._held.values()}
+        if not held:
+            return
+        ours = await in_database(Run.renew, held.items())
+        for run_id in held.keys() - ours:
+            self._stop(run_id)
+        for run_id in await in_database(_to_be_stopped, ours):
+            self._stop(run_id)
+
+    async def _reconcile(self) -> None:
+        mended = await in_database(runs.reconcile)
+        if any(mended.values()):
+            logger.info("reconciled", extra={"action": "reconciled", **mended})
+
+    async def _listen_for_stops(self) -> None:
+        while True:
+            with suppress(RedisError, OSError):
+                async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+                    await pubsub.subscribe(runs.STOP_CHANNEL)
+                    while True:
+                        message = await pubsub.get_message(timeout=5.0)
+                        if message is not None:
+                            self._stop(UUID(message["data"]))
+            await asyncio.sleep(1.0)  # Redis is away; the heartbeat finds stops meanwhile
+
+    def _stop(self, run_id: UUID) -> None:
+        held = self._held.get(run_id)
+        if held is not None:
+            held.task.cancel()
+
+    async def _join(self, limit: float) -> None:
+        tasks = [held.task for held in self._held.values()]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=limit)
+        for held in [held for held in self._held.values() if held.task in late]:
+            # Its lease goes first, so that what its cancellation still writes is refused.
+            await in_database(held.run.release)
+            held.task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=2.0)
+
+
+async def _every(interval: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        await asyncio.sleep(interval)
+        try:
+            await work()
+        except Exception:  # a watch must outlive a database that is away
+            logger.warning("watch failed", exc_info=True, extra={"action": "watch_failed"})
+
+
+def _to_be_stopped(run_ids: set[UUID]) -> list[UUID]:
+    asked = Run.objects.filter(pk__in=run_ids, cancel_requested_at__isnull=False)
+    return list(asked.values_list("pk", flat=True))
+
+
+def _announce_start(run: Run) -> None:
+    signals.run_changed.send(Run, run=run)

@@ -1,0 +1,72 @@
+"""One exception for each thing a caller can do something about. The docstring is the message to show."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext_lazy as _
+
+
+class RuntimeRefusal(Exception):
+    """It was refused."""
+
+    message: Any = _("It was refused.")
+    status = 409  # HTTP status a door answers with
+
+    def __init__(self, message: Any = None) -> None:
+        super().__init__(str(message or self.message))
+
+
+class ThreadBusy(RuntimeRefusal):
+    """The assistant is still answering."""
+
+    message = _("The assistant is still answering. Wait for the end of the answer or press Stop.")
+
+
+class ThreadWaiting(RuntimeRefusal):
+    """A tool call of this thread waits for a decision."""
+
+    message = _(
+        "A tool call in this thread waits for a decision. Send your message when it is decided, or withdraw the call."
+    )
+
+
+class MessageTooLong(RuntimeRefusal):
+    """The message is longer than is allowed."""
+
+    status = 422
+
+
+class DecisionRefused(RuntimeRefusal):
+    """This person may not decide on this tool call."""
+
+    status = 403
+    message = _("You may not decide on this tool call.")
+
+
+class InvalidDecision(RuntimeRefusal):
+    """The decision can't be carried out as it was given."""
+
+    status = 422
+
+
+class AlreadyDecided(RuntimeRefusal):
+    """Somebody else decided first."""
+
+    status = 409
+
+
+class LeaseLost(Exception):
+    """Another attempt owns the run: stop at once and write nothing more."""
+
+    def __init__(self, *, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} is owned by another attempt")
+
+
+class ModelAnswerIncomplete(Exception):
+    """The model's answer was cut off, so nothing it asked for may run."""
+
+
+class GraphNotFound(Exception):
+    """No graph is registered under that id."""

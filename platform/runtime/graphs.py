@@ -1,0 +1,36 @@
+"""The registry of graphs: an id in a setting, a dotted path, a compiled graph. Built once per process and shared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.pregel import Pregel
+
+from runtime.exceptions import GraphNotFound
+
+
+class Graphs:
+    """The graphs of one process, all on one checkpointer."""
+
+    def __init__(self, checkpointer: BaseCheckpointSaver[Any]) -> None:
+        self._checkpointer = checkpointer
+        self._built: dict[str, Pregel[Any, Any, Any, Any]] = {}
+
+    def get(self, graph_id: str) -> Pregel[Any, Any, Any, Any]:
+        """The graph registered as `graph_id`. Raises GraphNotFound when the setting has no such id."""
+        if graph_id not in self._built:
+            self._built[graph_id] = self._build(graph_id)
+        return self._built[graph_id]
+
+    def _build(self, graph_id: str) -> Pregel[Any, Any, Any, Any]:
+        path = settings.COUNTERSIGN_GRAPHS.get(graph_id)
+        if path is None:
+            raise GraphNotFound(f"No graph is registered as {graph_id!r}. Add it to COUNTERSIGN_GRAPHS.")
+        module, _, attribute = path.rpartition(":") if ":" in path else path.rpartition(".")
+        found = import_string(f"{module}.{attribute}")
+        graph = found if isinstance(found, Pregel) else found()
+        # A copy: the graph somebody else compiled keeps its own checkpointer elsewhere.
+        return graph.copy(update={"checkpointer": self._checkpointer})

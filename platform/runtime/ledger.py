@@ -1,0 +1,124 @@
+"""The ledger of tool calls: a row before anything runs, and the recorded result in place of a second execution.
+
+Each function is one transaction, fenced by the run's lease where the worker writes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from runtime import policy
+from runtime.models import Effect, Run, ToolCall, ToolState
+
+logger = logging.getLogger(__name__)
+
+RESULT_LIMIT = 256 * 1024  # characters of a result that are kept
+
+
+def canonical(args: dict[str, Any]) -> str:
+    """The one text of these arguments: sorted keys, no spaces. ValueError for NaN and infinities."""
+    return json.dumps(args, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(args: dict[str, Any]) -> str:
+    return sha256(canonical(args).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A call as the model made it, before anybody looked at it."""
+
+    task_id: str
+    call_id: str
+    tool: str
+    args: dict[str, Any]
+    args_schema: dict[str, Any]
+    sensitive: bool
+    effect: str
+    why: str
+
+
+@transaction.atomic
+def propose(run: Run, proposal: Proposal) -> ToolCall:
+    """The row of this call: made and judged at the first sight of it, found as it stands ever after."""
+    run.hold()
+    tool_call, is_new = ToolCall.objects.get_or_create(
+        thread_id=run.thread_id,
+        task_id=proposal.task_id,
+        call_id=proposal.call_id,
+        defaults={
+            "run": run,
+            "user_id": run.user_id,
+            "assistant_id": run.assistant_id,
+            "tool": proposal.tool,
+            "sensitive": proposal.sensitive,
+            "effect": proposal.effect,
+            "why": proposal.why,
+            "proposed_args": proposal.args,
+            "args": proposal.args,
+            "args_digest": digest(proposal.args),
+            "args_schema": proposal.args_schema,
+        },
+    )
+    if is_new:
+        _judge(tool_call)
+    return tool_call
+
+
+def _judge(tool_call: ToolCall) -> None:
+    try:
+        with transaction.atomic():
+            verdict = policy.judge(tool_call)
+    except Exception:
+        logger.exception(
+            "policy failed", extra={"action": "policy_failed", "tool_call_id": str(tool_call.pk)}
+        )
+        verdict = policy.Verdict("deny", rule="unreadable policy", reason="The policy could not be read.")
+    state = {"allow": ToolState.APPROVED, "ask": ToolState.WAITING}.get(verdict.kind, ToolState.DENIED)
+    tool_call.advance(state, policy=verdict.rule, reason=verdict.reason)
+
+
+@transaction.atomic
+def begin(run: Run, tool_call: ToolCall) -> bool:
+    """Uses the permit: approved becomes running, once. False when the state is another by now.
+
+    An approval that no longer stands (the approver was deactivated, the policy changed) is asked for again.
+    """
+    run.hold()
+    tool_call.refresh_from_db()
+    if tool_call.state != ToolState.APPROVED:
+        return False
+    if digest(tool_call.args) != tool_call.args_digest:
+        objection = "The arguments are not those that were reviewed."
+    else:
+        objection = policy.objection(tool_call)
+    if objection:
+        tool_call.advance(ToolState.WAITING, reason=objection, decision="", decided_by=None, decided_at=None)
+        return False
+    return tool_call.advance(ToolState.RUNNING, started_at=Now(), run=run)
+
+
+@transaction.atomic
+def begin_again(run: Run, tool_call: ToolCall) -> bool:
+    """A call found running belonged to a worker that died. True when it may simply run once more."""
+    run.hold()
+    if tool_call.effect in (Effect.NONE, Effect.IDEMPOTENT):
+        return True
+    tool_call.advance(ToolState.UNKNOWN, reason="The worker stopped in the middle of this call.")
+    return False
+
+
+@transaction.atomic
+def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = "") -> bool:
+    """Records how a running call ended. Not fenced: what happened happened, whoever owns the run by now."""
+    if len(result) > RESULT_LIMIT:
+        result = f"{result[:RESULT_LIMIT]}\n[cut: {len(result)} characters in all]"
+    clean = {"result": result.replace("\x00", "\ufffd"), "error": error.replace("\x00", "\ufffd")}
+    return tool_call.advance(state, finished_at=Now(), **clean)

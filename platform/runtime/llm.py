@@ -1,0 +1,141 @@
+"""The model client: ChatOpenAI with our bounds, one per process, that hands on no answer that was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from functools import cache
+from typing import Any
+
+import openai
+from django.conf import settings
+from django.utils.translation import gettext as _
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_openai import ChatOpenAI
+from langgraph.errors import GraphRecursionError
+from pydantic import SecretStr
+
+from runtime.exceptions import GraphNotFound, ModelAnswerIncomplete
+
+# What a finished message says of itself. Anything else means that it is not whole.
+FINISHED = {"stop", "tool_calls", "function_call"}
+
+
+class ChatModel(ChatOpenAI):
+    """Raises ModelAnswerIncomplete where LangChain would repair a cut-off answer into a valid tool call.
+
+    Measured: a stream cut after `{"amount": 10` (of an intended 100) becomes a call with amount 10.
+    """
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        seen = _Seen()
+        try:
+            async with asyncio.timeout(settings.MODEL_TIME_LIMIT):
+                async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                    seen.add(chunk)
+                    yield chunk
+        except json.JSONDecodeError as error:
+            raise ModelAnswerIncomplete(
+                _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
+            ) from error
+        seen.check()
+
+
+class _Seen:
+    """What went by of one streamed answer: how it ended, and each tool call's arguments as they were written."""
+
+    def __init__(self) -> None:
+        self._finish_reason = ""
+        self._arguments: dict[Any, str] = defaultdict(str)
+
+    def add(self, chunk: ChatGenerationChunk) -> None:
+        self._finish_reason = (chunk.generation_info or {}).get("finish_reason") or self._finish_reason
+        if isinstance(chunk.message, AIMessageChunk):
+            for part in chunk.message.tool_call_chunks:
+                self._arguments[part.get("index")] += part.get("args") or ""
+
+    def check(self) -> None:
+        if not self._finish_reason:
+            raise ModelAnswerIncomplete(_("The model's answer broke off. Nothing it asked for was run."))
+        if self._arguments and self._finish_reason not in FINISHED:
+            raise ModelAnswerIncomplete(
+                _(
+                    "The model's answer ended early (%(reason)s) inside a tool call. Nothing it asked for was run."
+                )
+                % {"reason": self._finish_reason}
+            )
+        for arguments in self._arguments.values():
+            self._check_arguments(arguments)
+
+    def _check_arguments(self, arguments: str) -> None:
+        try:
+            whole = isinstance(json.loads(arguments or "{}"), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ModelAnswerIncomplete(_("The model wrote a tool call that can't be read. Nothing was run."))
+
+
+@cache
+def chat_model() -> ChatModel:
+    """The configured model, shared by every graph of the process."""
+    idle = settings.MODEL_IDLE_TIMEOUT
+    timeout = openai.Timeout(idle, connect=settings.MODEL_CONNECT_TIMEOUT)
+    return ChatModel(
+        model=settings.OPENAI_MODEL,
+        base_url=settings.OPENAI_BASE_URL or None,
+        api_key=SecretStr(settings.OPENAI_API_KEY or "unset"),
+        timeout=timeout,
+        # Our own: LangChain caches its client for the life of the process, beyond that of the event loop.
+        http_async_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
+        stream_chunk_timeout=idle,
+        max_retries=2,
+        stream_usage=True,
+        streaming=True,
+    )
+
+
+async def close() -> None:
+    """Ends the model client's connections, before the event loop they belong to ends."""
+    if chat_model.cache_info().currsize:
+        await chat_model().root_async_client.close()
+        chat_model.cache_clear()
+
+
+def explain(error: BaseException) -> str:
+    """What a person is told of a failed run: what happened, and what to do about it."""
+    match error:
+        case ModelAnswerIncomplete() | GraphNotFound():
+            return str(error)
+        case openai.AuthenticationError() | openai.PermissionDeniedError():
+            return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {
+                "status": error.status_code
+            }
+        case openai.NotFoundError():
+            return _("The model endpoint does not know the model. Check OPENAI_MODEL and OPENAI_BASE_URL.")
+        case openai.RateLimitError():
+            return _("The model endpoint is over its limit. Try again in a minute.")
+        case openai.APITimeoutError() | TimeoutError():
+            return _("The model endpoint did not answer in time. Try again.")
+        case openai.APIConnectionError():
+            return _("The model endpoint can't be reached. Check OPENAI_BASE_URL, then try again.")
+        case openai.APIStatusError():
+            return _("The model endpoint answered %(status)s. Try again.") % {"status": error.status_code}
+        case openai.APIError():
+            return _("The model endpoint sent something that can't be read. Try again.")
+        case GraphRecursionError():
+            return _("The assistant took more steps than are allowed and was stopped. Ask for less at once.")
+        case _:
+            return _(
+                "Something went wrong inside the assistant. Try again; an operator finds it under this run's id."
+            )

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from runtime import runs
+
+
+class Command(BaseCommand):
+    help = "Take runs back from dead workers and wake workers for runs that Redis forgot. Workers do it every 2 s."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
+
+    def handle(self, *, as_json: bool, **_: Any) -> None:
+        mended = runs.reconcile()
+        if as_json:
+            self.stdout.write(json.dumps(mended))
+            return
+        self.stdout.write(f"{mended['taken_over']} runs taken back, {mended['enqueued']} enqueued again.")

@@ -1,0 +1,32 @@
+"""After the commit, what changed goes into the thread's log, whoever changed it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.dispatch import receiver
+
+from runtime import events, runs, signals
+from runtime.models import Message, Run, ToolCall
+
+
+@receiver(signals.message_added)
+def announce_message(message: Message, **_: Any) -> None:
+    data = {"pk": message.pk, "key": message.key}
+    transaction.on_commit(partial(events.announce, message.thread_id, "message", message.run_id, data))
+
+
+@receiver(signals.tool_call_changed)
+def announce_tool_call(tool_call: ToolCall, **_: Any) -> None:
+    data = {"pk": str(tool_call.pk), "state": tool_call.state}
+    transaction.on_commit(partial(events.announce, tool_call.thread_id, "tool_call", tool_call.run_id, data))
+
+
+@receiver(signals.run_changed)
+def announce_run(run: Run, **_: Any) -> None:
+    data = {"status": run.status, "attempt": run.attempt}
+    transaction.on_commit(partial(events.announce, run.thread_id, "run", run.pk, data))
+    if not run.is_active:
+        transaction.on_commit(lambda: runs.enqueue(runs.next_of(run.thread_id)))

@@ -1,0 +1,256 @@
+"""Runs a graph for a claimed run: input or resume in, events and rows out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained
+from langgraph.pregel import Pregel
+from langgraph.runtime import RunControl
+from langgraph.types import Command, Interrupt, StateSnapshot
+from redis.asyncio import Redis as AsyncRedis
+
+from runtime import events, signals
+from runtime.context import RunContext, current_run
+from runtime.database import in_database
+from runtime.exceptions import LeaseLost
+from runtime.llm import explain
+from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, ToolCall, message_key
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL = 0.03  # seconds between two flushes of tokens; the first goes out at once
+
+Graph = Pregel[Any, Any, Any, Any]
+
+
+class Runner:
+    """One claimed run, from its first step to its end."""
+
+    def __init__(self, run: Run, graph: Graph, redis: AsyncRedis, control: RunControl) -> None:
+        self._run = run
+        self._graph = graph
+        self._control = control
+        self._context = RunContext(run)
+        self._stream = TokenStream(events.Writer(redis, run.thread_id, run.pk), run.pk)
+        self._tokens = (0, 0)
+        self._config: RunnableConfig = {
+            "configurable": {"thread_id": str(run.thread_id)},
+            "metadata": {"run_id": str(run.pk)},
+            "recursion_limit": settings.RUN_STEP_LIMIT,
+        }
+
+    async def execute(self) -> None:
+        """Brings the run to an end, or gives it back when a drain was asked for. Raises only LeaseLost."""
+        current_run.set(self._context)
+        try:
+            async with asyncio.timeout(settings.RUN_TIME_LIMIT) as limit:
+                status = await self._run_graph()
+            await self._finish(status)
+        except GraphDrained:
+            await in_database(self._run.release)
+        except asyncio.CancelledError:
+            await self._stopped()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            await self._failed(error, timed_out=limit.expired())
+
+    async def _run_graph(self) -> str:
+        payload = await self._payload()
+        if payload is NOTHING_LEFT:
+            return await self._resting_status()
+        interrupted = False
+        async for mode, data in self._events(payload):
+            if mode == "messages":
+                await self._stream.add(data[0])
+            else:
+                interrupted |= "__interrupt__" in data
+                await self._keep(_messages_in(data))
+        return RunStatus.WAITING if interrupted else RunStatus.SUCCESS
+
+    def _events(self, payload: Any) -> AsyncIterator[tuple[str, Any]]:
+        return cast(
+            AsyncIterator[tuple[str, Any]],
+            self._graph.astream(
+                payload,
+                self._config,
+                stream_mode=["messages", "updates"],
+                durability="sync",  # a tool's effect must never outlive the checkpoint that proposed it
+                control=self._control,
+            ),
+        )
+
+    async def _payload(self) -> Any:
+        """What to call the graph with: the input, the answers to its interrupts, None to go on, or NOTHING_LEFT."""
+        state = await self._graph.aget_state(self._config)
+        began = state.metadata is not None and state.metadata.get("run_id") == str(self._run.pk)
+        if self._run.command is None and not began:
+            return _with_repair(self._run.input or {}, state)
+        if state.interrupts:
+            # Never None while an interrupt is pending: LangGraph would answer it with an older answer.
+            answers = await in_database(_answers, state.interrupts, self._run)
+            return Command(resume=answers) if answers else NOTHING_LEFT
+        return None if state.next else NOTHING_LEFT
+
+    async def _resting_status(self) -> str:
+        state = await self._graph.aget_state(self._config)
+        return RunStatus.WAITING if state.interrupts else RunStatus.SUCCESS
+
+    async def _keep(self, messages: Iterable[AnyMessage]) -> None:
+        """Writes the finished messages of one step; their tokens go out before."""
+        for message in messages:
+            if not isinstance(message, AIMessage):
+                continue
+            await self._stream.end_message()
+            self._context.why = str(message.text)
+            usage = message.usage_metadata
+            if usage:
+                self._tokens = (
+                    self._tokens[0] + usage["input_tokens"],
+                    self._tokens[1] + usage["output_tokens"],
+                )
+            if message.text:
+                await in_database(_save_message, self._run, message.id or str(uuid4()), str(message.text))
+
+    async def _finish(self, status: str, **fields: Any) -> None:
+        await self._stream.flush()
+        await in_database(self._run.finish, status, tokens=self._tokens, **fields)
+
+    async def _stopped(self) -> None:
+        """A person pressed Stop: what was said so far stays, marked as cut off."""
+        await self._keep_partial()
+        await self._finish(RunStatus.CANCELLED)
+
+    async def _failed(self, error: Exception, *, timed_out: bool) -> None:
+        logger.exception("run failed", extra={"action": "run_failed", "run_id": str(self._run.pk)})
+        await self._keep_partial()
+        status = RunStatus.TIMEOUT if timed_out else RunStatus.ERROR
+        await self._finish(status, error=explain(error), error_type=type(error).__name__)
+
+    async def _keep_partial(self) -> None:
+        unfinished = await self._stream.end_message()
+        if unfinished:
+            await in_database(_save_message, self._run, *unfinished, is_partial=True)
+
+
+NOTHING_LEFT = object()  # the graph is at rest: there is nothing to call it with
+
+
+class TokenStream:
+    """Gathers a message's tokens and appends them to the log, the first at once, the rest every FLUSH_INTERVAL."""
+
+    def __init__(self, writer: events.Writer, run_id: UUID) -> None:
+        self._writer = writer
+        self._run_id = run_id
+        self._message_id = ""
+        self._text = ""  # all of the open message
+        self._sent = 0  # characters of it that are in the log
+        self._timer: asyncio.Task[None] | None = None
+
+    async def add(self, chunk: Any) -> None:
+        if not isinstance(chunk, AIMessageChunk) or not chunk.text:
+            return
+        if chunk.id != self._message_id:
+            await self.end_message()
+            self._message_id = chunk.id or ""
+        self._text += str(chunk.text)
+        if self._timer is None:
+            await self._append()
+            self._timer = asyncio.create_task(self._flush_later())
+
+    async def end_message(self) -> tuple[str, str] | None:
+        """Sends what is left; returns (message id, text) of the message that was open, None when there was none."""
+        await self.flush()
+        ended = (self._message_id, self._text) if self._message_id else None
+        self._message_id, self._text, self._sent = "", "", 0
+        return ended
+
+    async def flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._append()
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_INTERVAL)
+        self._timer = None
+        await self._append()
+
+    async def _append(self) -> None:
+        fresh = self._text[self._sent :]
+        if not fresh:
+            return
+        key = message_key(self._message_id)
+        entries = [events.entry("token", self._run_id, {"key": key, "text": fresh})]
+        if self._sent == 0:
+            entries.insert(0, events.entry("message_started", self._run_id, {"key": key}))
+        self._sent = len(self._text)
+        so_far = events.entry("snapshot", self._run_id, {"key": key, "text": self._text})
+        await self._writer.append(entries, snapshot=[so_far])
+
+
+def _messages_in(update: dict[str, Any]) -> list[AnyMessage]:
+    """The messages in one "updates" event: {node: {channel: value}}, whatever the channel is called."""
+    found: list[AnyMessage] = []
+    for written in update.values():
+        for value in written.values() if isinstance(written, dict) else ():
+            found += (
+                [item for item in value if isinstance(item, AIMessage)] if isinstance(value, list) else []
+            )
+    return found
+
+
+def _with_repair(input: dict[str, Any], state: StateSnapshot) -> dict[str, Any]:
+    """The input, after an answer for every tool call that an earlier, stopped turn left without one.
+
+    A model refuses a history in which a tool call has no result: without this a stopped thread is stuck for ever.
+    """
+    messages: list[Any] = state.values.get("messages", []) if isinstance(state.values, dict) else []
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    orphans = [
+        ToolMessage(
+            "Not run: the turn was stopped.", tool_call_id=call["id"], name=call["name"], status="error"
+        )
+        for message in messages
+        if isinstance(message, AIMessage)
+        for call in message.tool_calls
+        if call["id"] not in answered
+    ]
+    return {**input, "messages": [*orphans, *input.get("messages", [])]} if orphans else input
+
+
+def _answers(interrupts: tuple[Interrupt, ...], run: Run) -> dict[str, Any]:
+    """{interrupt id: answer} for the pending interrupts that a person has decided on."""
+    by_call = {
+        interrupt.value["tool_call_id"]: interrupt.id
+        for interrupt in interrupts
+        if isinstance(interrupt.value, dict) and "tool_call_id" in interrupt.value
+    }
+    decided = ToolCall.objects.filter(pk__in=by_call, thread=run.thread_id).exclude(state__in=UNSETTLED)
+    return {by_call[str(pk)]: "decided" for pk in decided.values_list("pk", flat=True)}
+
+
+@transaction.atomic
+def _save_message(run: Run, message_id: str, text: str, *, is_partial: bool = False) -> None:
+    run.hold()
+    message, is_new = Message.objects.get_or_create(
+        thread_id=run.thread_id,
+        message_id=message_id[:100],
+        defaults={
+            "run": run,
+            "role": Role.AI,
+            "content": text.replace("\x00", "\ufffd"),
+            "is_partial": is_partial,
+        },
+    )
+    if is_new:
+        signals.message_added.send(Message, message=message)

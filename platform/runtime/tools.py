@@ -1,0 +1,207 @@
+"""The gateway every tool call passes: ledger, policy, approval, execution from the reviewed record.
+
+It sits inside the tool, so it holds in any graph: `create_agent`, a ToolNode, a node that calls the tool by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.config import get_config
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import interrupt
+from pydantic import BaseModel
+
+from runtime import ledger
+from runtime.context import current_call, current_run
+from runtime.database import in_database, in_tool_thread
+from runtime.models import Effect, ToolCall, ToolState
+
+logger = logging.getLogger(__name__)
+
+STOP_GRACE = 0.5  # seconds a stopped run waits for a tool that is just about to end
+
+
+class GatedTool(BaseTool):
+    """A tool behind the gateway. Made by `tool` or `gate`, never by hand."""
+
+    inner: BaseTool
+    sensitive: bool
+    effect: str
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("A gated tool is called with a tool call: use invoke or ainvoke.")
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return async_to_sync(self.ainvoke)(input, config, **kwargs)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        if not isinstance(input, dict) or input.get("type") != "tool_call" or not input.get("id"):
+            raise TypeError(
+                f"{self.name} runs only for a model's tool call, with its id, so that it can be recorded."
+            )
+        tool_call = await self._proposed(input)
+        return await _carry_out(self, tool_call, input["id"])
+
+    async def _proposed(self, call: dict[str, Any]) -> ToolCall:
+        context = current_run.get()  # LookupError outside a run: nothing may run unrecorded
+        args, schema = _checked(call["args"], self.tool_call_schema)
+        proposal = ledger.Proposal(
+            task_id=get_config()["configurable"]["checkpoint_ns"],
+            call_id=call["id"],
+            tool=self.name,
+            args=args,
+            args_schema=schema,
+            sensitive=self.sensitive,
+            effect=self.effect,
+            why=context.why,
+        )
+        return await in_database(ledger.propose, context.run, proposal)
+
+
+def _checked(args: dict[str, Any], schema: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the model wrote, checked and JSON-like, and the JSON schema. Raises pydantic's ValidationError.
+
+    A tool node adds state and runtime to the arguments of tools that ask for them: those are left out.
+    """
+    if isinstance(schema, dict):  # a tool that brings a bare JSON schema checks its arguments itself
+        known = schema.get("properties", {})
+        return {name: value for name, value in args.items() if name in known}, schema
+    model = cast(type[BaseModel], schema)
+    written = {name: value for name, value in args.items() if name in model.model_fields}
+    return model.model_validate(written).model_dump(mode="json"), model.model_json_schema()
+
+
+def tool(*, sensitive: bool, effect: str) -> Callable[[Callable[..., Any]], GatedTool]:
+    """Makes a function a tool: its name, docstring and hints are what the model sees.
+
+    `sensitive`: without a policy rule that allows it, it does not run. `effect`: what a second execution would
+    do (none, idempotent, reconcile, once); "once" is never repeated without a person's word.
+    A plain function runs in a thread, a coroutine on the worker's loop.
+    """
+
+    def decorate(function: Callable[..., Any]) -> GatedTool:
+        is_async = asyncio.iscoroutinefunction(function)
+        made = StructuredTool.from_function(
+            func=None if is_async else function, coroutine=function if is_async else None
+        )
+        return gate(made, sensitive=sensitive, effect=effect)
+
+    return decorate
+
+
+def gate(inner: BaseTool, *, sensitive: bool, effect: str) -> GatedTool:
+    """Puts any LangChain tool behind the gateway."""
+    if effect not in Effect.values:
+        raise ValueError(f"effect={effect!r} of {inner.name} is none of {', '.join(Effect.values)}")
+    return GatedTool(
+        name=inner.name,
+        description=inner.description,
+        args_schema=inner.args_schema,
+        inner=inner,
+        sensitive=sensitive,
+        effect=effect,
+    )
+
+
+async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> ToolMessage:
+    """Goes with the row from whatever state it is found in to its message for the model."""
+    run = current_run.get().run
+    while True:
+        match tool_call.state:
+            case ToolState.WAITING | ToolState.UNKNOWN:
+                # Leaves the graph here. After a resume the row says what was decided; the value given to
+                # the resume is never looked at, so a wrong or repeated answer can't let anything through.
+                interrupt({"tool_call_id": str(tool_call.pk), "tool": tool_call.tool, "args": tool_call.args})
+                await in_database(tool_call.refresh_from_db)
+            case ToolState.APPROVED:
+                if await in_database(ledger.begin, run, tool_call):
+                    await _execute(tool, tool_call)
+            case ToolState.RUNNING:
+                if await in_database(ledger.begin_again, run, tool_call):
+                    await _execute(tool, tool_call)
+            case _:
+                return await in_database(_message, tool_call, call_id)
+
+
+async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
+    """Runs the tool with the arguments of the record and records how it ended."""
+    call = {"name": tool.name, "args": tool_call.args, "id": tool_call.call_id, "type": "tool_call"}
+    context = contextvars.copy_context()
+    context.run(current_call.set, tool_call)
+    work = asyncio.create_task(_call(tool.inner, call), context=context)
+    try:
+        async with asyncio.timeout(settings.TOOL_TIME_LIMIT):
+            message = await asyncio.shield(work)
+    except TimeoutError:
+        work.cancel()
+        await _record_unfinished(tool_call, f"No answer within {settings.TOOL_TIME_LIMIT:g} s.")
+    except asyncio.CancelledError:
+        await _stopped(tool_call, work)
+        raise
+    except GraphBubbleUp:
+        raise
+    except Exception as error:
+        logger.info("tool failed", exc_info=True, extra={"action": "tool_failed", "tool": tool.name})
+        await in_database(
+            ledger.finish, tool_call, ToolState.FAILED, error=f"{type(error).__name__}: {error}"
+        )
+    else:
+        await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(message.content))
+
+
+async def _call(inner: BaseTool, call: dict[str, Any]) -> Any:
+    """On the loop when the tool is a coroutine, else in a thread that gives its database connection back."""
+    if isinstance(inner, StructuredTool):
+        is_async = inner.coroutine is not None
+    else:
+        is_async = type(inner)._arun is not BaseTool._arun
+    if is_async:
+        return await inner.ainvoke(call)
+    return await in_tool_thread(inner.invoke, call)
+
+
+async def _stopped(tool_call: ToolCall, work: asyncio.Task[Any]) -> None:
+    """The run was stopped. A tool that ends within the grace is recorded as what it was."""
+    await asyncio.wait([work], timeout=STOP_GRACE)
+    if work.done() and not work.cancelled() and work.exception() is None:
+        await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(work.result().content))
+        return
+    work.cancel()
+    await _record_unfinished(tool_call, "Stopped while it ran.")
+
+
+async def _record_unfinished(tool_call: ToolCall, error: str) -> None:
+    state = ToolState.FAILED if tool_call.effect == Effect.NONE else ToolState.UNKNOWN
+    await in_database(ledger.finish, tool_call, state, error=error)
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+
+
+def _message(tool_call: ToolCall, call_id: str) -> ToolMessage:
+    """What the model is told of a settled call."""
+    by = tool_call.decided_by.get_username() if tool_call.decided_by else "nobody"
+    told = {
+        ToolState.DONE: tool_call.result,
+        ToolState.RESPONDED: tool_call.result,
+        ToolState.FAILED: f"Error: {tool_call.error}",
+        ToolState.REJECTED: f"Rejected by {by}: {tool_call.reason}",
+        ToolState.DENIED: f"Denied by policy: {tool_call.reason or tool_call.policy}",
+        ToolState.EXPIRED: "Expired: nobody decided in time.",
+        ToolState.SUPERSEDED: "Superseded by a newer message.",
+        ToolState.CANCELLED: "Cancelled by the requester.",
+    }[ToolState(tool_call.state)]
+    ok = tool_call.state in (ToolState.DONE, ToolState.RESPONDED)
+    return ToolMessage(told, tool_call_id=call_id, name=tool_call.tool, status="success" if ok else "error")

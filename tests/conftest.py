@@ -1,0 +1,124 @@
+"""Real servers for the whole run, and the people every test knows.
+
+alice and carol are chat users, bob approves, dave audits, olga operates, admin is the superuser.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import import_module
+
+import pytest
+from accounts import roles
+from accounts.models import User
+from django.apps import apps
+from django.contrib.auth.models import Group
+from django.test import Client
+from embedded import paths
+from embedded.postgres import Postgres
+from embedded.valkey import Valkey
+from runtime.models import Assistant, Thread, assistant_id_for
+
+from tests import settings as test_settings
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres(paths.postgres_dir(test_settings.HOME), paths.run_dir(test_settings.HOME), fsync=False)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(test_settings.HOME, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    server = Valkey(paths.redis_dir(test_settings.HOME), paths.run_dir(test_settings.HOME))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(postgres: Postgres, valkey: Valkey) -> None:
+    """Every test with a database has both servers."""
+
+
+def _grant_roles() -> None:
+    """A test that commits truncates the groups which migrations made."""
+    for app_label, module in (
+        ("runtime", "runtime.migrations.0002_roles"),
+        ("approvals", "apps.approvals.migrations.0002_roles"),
+    ):
+        roles.grant(apps, app_label, import_module(module).PERMISSIONS)
+
+
+@pytest.fixture
+def person(db: None) -> Callable[..., User]:
+    def make(name: str, *groups: str, staff: bool = False, superuser: bool = False) -> User:
+        _grant_roles()
+        user = User.objects.create_user(
+            name, f"{name}@example.com", PASSWORD, is_staff=staff, is_superuser=superuser
+        )
+        user.groups.set(Group.objects.filter(name__in=groups))
+        return user
+
+    return make
+
+
+@pytest.fixture
+def alice(person: Callable[..., User]) -> User:
+    return person("alice", roles.CHAT_USERS)
+
+
+@pytest.fixture
+def carol(person: Callable[..., User]) -> User:
+    return person("carol", roles.CHAT_USERS)
+
+
+@pytest.fixture
+def bob(person: Callable[..., User]) -> User:
+    return person("bob", roles.APPROVERS, staff=True)
+
+
+@pytest.fixture
+def dave(person: Callable[..., User]) -> User:
+    return person("dave", roles.AUDITORS, staff=True)
+
+
+@pytest.fixture
+def operator(person: Callable[..., User]) -> User:
+    return person("olga", roles.OPERATORS, staff=True)
+
+
+@pytest.fixture
+def admin(person: Callable[..., User]) -> User:
+    return person("admin", staff=True, superuser=True)
+
+
+@pytest.fixture
+def assistant(db: None) -> Assistant:
+    return Assistant.objects.get_or_create(
+        pk=assistant_id_for("shop"),
+        defaults={"graph_id": "shop", "name": "Shop assistant", "starters": ["Refund order 1042"]},
+    )[0]
+
+
+@pytest.fixture
+def thread(alice: User, assistant: Assistant) -> Thread:
+    return Thread.objects.create(owner=alice, assistant=assistant)
+
+
+@pytest.fixture
+def signed_in() -> Callable[[User], Client]:
+    """A browser-like client that enforces CSRF no more and no less than Django's test client."""
+
+    def make(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return make

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import pytest
+from accounts.models import User
+from pytest_django.fixtures import Settings
+from runtime import runs
+from runtime.exceptions import LeaseLost, MessageTooLong, ThreadBusy, ThreadWaiting
+from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
+
+pytestmark = pytest.mark.django_db
+
+
+def waiting_call(run: Run) -> ToolCall:
+    call = ToolCall.objects.create(
+        thread=run.thread,
+        run=run,
+        user=run.user,
+        assistant=run.assistant,
+        task_id="t",
+        call_id="c",
+        tool="refund_order",
+    )
+    call.advance(ToolState.WAITING)
+    return call
+
+
+def test_it_writes_the_message_and_a_pending_run(thread: Thread, alice: User) -> None:
+    run = runs.send_message(thread, alice, "Refund order 1042")
+
+    assert run.status == RunStatus.PENDING
+    assert Message.objects.get(run=run).content == "Refund order 1042"
+    thread.refresh_from_db()
+    assert thread.title == "Refund order 1042"
+
+
+def test_it_refuses_a_message_that_is_too_long(thread: Thread, alice: User, settings: Settings) -> None:
+    settings.MESSAGE_MAX_CHARS = 5
+
+    with pytest.raises(MessageTooLong, match="6 characters"):
+        runs.send_message(thread, alice, "123456")
+    assert not Run.objects.exists()
+
+
+def test_one_of_two_claims_wins(thread: Thread, alice: User) -> None:
+    run = runs.send_message(thread, alice, "hello")
+
+    first, second = Run.claim(run.pk, "one"), Run.claim(run.pk, "two")
+
+    assert first is not None
+    assert first.attempt == 1
+    assert second is None
+
+
+def test_a_second_message_waits_for_its_turn(thread: Thread, alice: User) -> None:
+    first = runs.send_message(thread, alice, "one")
+    second = runs.send_message(thread, alice, "two")
+
+    assert Run.claim(second.pk, "w") is None
+    claimed = Run.claim(first.pk, "w")
+    assert claimed is not None
+    assert Run.claim(second.pk, "w") is None
+    claimed.finish(RunStatus.SUCCESS)
+    assert Run.claim(second.pk, "w") is not None
+
+
+def test_it_refuses_a_second_message_when_told_to(thread: Thread, alice: User) -> None:
+    runs.send_message(thread, alice, "one")
+
+    with pytest.raises(ThreadBusy):
+        runs.send_message(thread, alice, "two", when_busy="reject")
+
+
+def test_a_message_never_overtakes_a_waiting_approval(thread: Thread, alice: User) -> None:
+    run = Run.claim(runs.send_message(thread, alice, "refund").pk, "w")
+    assert run is not None
+    queued = runs.send_message(thread, alice, "and hello")  # sent while the turn still ran
+    call = waiting_call(run)
+    run.finish(RunStatus.WAITING)
+
+    assert Run.claim(queued.pk, "w") is None
+    with pytest.raises(ThreadWaiting):
+        runs.send_message(thread, alice, "hello?")
+
+    call.advance(ToolState.APPROVED)
+    resumed = runs.resume(call)
+    assert resumed.resumes == run
+    assert Run.claim(queued.pk, "w") is None  # the resumed turn goes first, though it is younger
+    claimed = Run.claim(resumed.pk, "w")
+    assert claimed is not None
+    claimed.finish(RunStatus.SUCCESS)
+    assert Run.claim(queued.pk, "w") is not None
+
+
+def test_an_earlier_attempt_can_write_no_more(thread: Thread, alice: User) -> None:
+    run = Run.claim(runs.send_message(thread, alice, "hello").pk, "slow")
+    assert run is not None
+    Run.objects.filter(pk=run.pk).update(lease_expires_at="2020-01-01T00:00Z")
+    assert runs.reconcile()["taken_over"] == 1
+    again = Run.claim(run.pk, "fast")
+    assert again is not None
+
+    with pytest.raises(LeaseLost):
+        run.finish(RunStatus.SUCCESS)
+    with pytest.raises(LeaseLost):
+        run.hold()
+    assert Run.renew([(run.pk, run.attempt)]) == set()
+    assert Run.renew([(again.pk, again.attempt)]) == {again.pk}
+
+
+def test_a_run_that_kills_its_workers_is_given_up(thread: Thread, alice: User, settings: Settings) -> None:
+    settings.RUN_MAX_ATTEMPTS = 1
+    run = Run.claim(runs.send_message(thread, alice, "poison").pk, "w")
+    assert run is not None
+    Run.objects.filter(pk=run.pk).update(lease_expires_at="2020-01-01T00:00Z")
+
+    runs.reconcile()
+
+    run.refresh_from_db()
+    assert run.status == RunStatus.ERROR
+    assert "1 times" in run.error
+
+
+def test_stop_ends_a_queued_run_at_once(thread: Thread, alice: User) -> None:
+    run = runs.send_message(thread, alice, "hello")
+
+    assert runs.cancel_run(run)
+    assert run.status == RunStatus.CANCELLED
+    assert not runs.cancel_run(run)
+
+
+def test_reconcile_enqueues_what_the_queue_forgot(thread: Thread, alice: User) -> None:
+    run = runs.send_message(
+        thread, alice, "hello"
+    )  # its commit, and so its wake-up, never comes in this test
+    assert runs.reconcile()["enqueued"] == 0  # too young
+    Run.objects.filter(pk=run.pk).update(created_at="2020-01-01T00:00Z")
+
+    assert runs.reconcile()["enqueued"] == 1
+    assert runs.reconcile()["enqueued"] == 0  # it is in the queue now

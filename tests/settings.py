@@ -1,0 +1,26 @@
+"""The product's own settings, on servers of the test run's own."""
+
+import os
+import tempfile
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="countersign-test-"))
+for name in [name for name in os.environ if name.startswith(("COUNTERSIGN_", "OPENAI_"))]:
+    del os.environ[name]  # a developer's own settings don't decide what a test sees
+os.environ["COUNTERSIGN_HOME"] = str(HOME)
+
+from embedded import paths  # noqa: E402
+
+os.environ["DATABASE_URL"] = paths.database_url(HOME)
+os.environ["REDIS_URL"] = paths.redis_url(HOME)
+os.environ["COUNTERSIGN_SECRET_KEY"] = "only for tests"
+os.environ["OPENAI_API_KEY"] = "test"
+
+from config.settings import *  # noqa: E402, F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; the real one is Django's default
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
