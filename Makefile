@@ -1,0 +1,40 @@
+# Every verb works as the first thing ever run in a clone. `make` lists them.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv/bin
+# `platform/` is a source root; what is not manage.py or pytest has to be told.
+check: export PYTHONPATH := $(CURDIR)/platform
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench lock setup
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Start everything on this machine; PORT=8001 for another port, Ctrl-C stops it
+	@$(PYTHON) bootstrap.py run
+
+test: setup ## Run the tests; ARGS="tests/embedded -x" for some of them
+	$(VENV)/python -m pytest $(ARGS)
+
+check: setup ## Lint, types, layers, migrations, templates: what must hold before a commit
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python manage.py makemigrations --check --dry-run
+	@find templates apps platform -name '*.html' | xargs -r $(VENV)/djade --target-version 5.2 --check
+
+format: setup ## Put code and templates in shape
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+	@find templates apps platform -name '*.html' | xargs -r $(VENV)/djade --target-version 5.2
+
+bench: setup ## Measure; the last tables are in docs/
+	$(VENV)/python -m benchmarks $(ARGS)
+
+lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
+	@$(PYTHON) bootstrap.py lock $(ARGS)
+
+setup:
+	@$(PYTHON) bootstrap.py setup --dev

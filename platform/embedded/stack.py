@@ -1,0 +1,170 @@
+"""The processes of a bare machine: which ones are needed, and how each is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from embedded import outside, paths, ports
+from embedded.address import Address
+from embedded.postgres import Postgres
+from embedded.process import Process, Program
+from embedded.supervisor import Supervisor
+from embedded.valkey import Valkey
+
+# Queue of each worker process; name a queue twice for two processes.
+WORKER_QUEUES = ("interactive", "interactive")
+HEALTHY_WITHIN = 30.0  # seconds until /health is all green
+HEALTH_INTERVAL = 0.1  # seconds
+WORKER_DRAIN = 5.0  # seconds a worker has to cut its runs at a step and put them back
+
+
+@dataclass
+class Stack:
+    """What `manage.py up` runs on the data folder `home`; its processes keep the descriptor `lock` open."""
+
+    home: Path
+    address: Address
+    supervisor: Supervisor
+    lock: int
+
+    def __post_init__(self) -> None:
+        self.has_database = bool(settings.EMBEDDED)
+        self.has_redis = paths.redis_url(self.home) == settings.REDIS_URL
+        self.has_demo_model = not (settings.OPENAI_BASE_URL or settings.OPENAI_API_KEY)
+        self.has_demo_accounts = self.has_database and self.address.is_loopback
+        self._model = Address("127.0.0.1", ports.free_port())
+
+    def start_servers(self) -> None:
+        """Start the servers that no URL replaces and wait until they answer; look once at the others."""
+        servers: list[Postgres | Valkey] = []
+        if self.has_redis:
+            servers.append(self._valkey())
+        if self.has_database:
+            servers.append(self._postgres())
+        for server in servers:
+            server.prepare()
+        self.supervisor.start(*(server.process for server in servers))
+        if not self.has_redis:
+            outside.check_redis()
+        if not self.has_database:
+            outside.check_database()
+        self.supervisor.wait_ready()
+
+    def start_programs(self) -> None:
+        """Start web, workers and the demo model at once, and wait until each answers."""
+        programs = [self._web(), *self._workers()]
+        if self.has_demo_model:
+            programs.append(self._demo_model())
+        self.supervisor.start(*(Process(program) for program in programs))
+        self.supervisor.wait_ready()
+
+    def wait_healthy(self) -> list[str]:
+        """Wait until /health is all green. The names of what is not when the time is over, else none."""
+        deadline = time.monotonic() + HEALTHY_WITHIN
+        health = self._health()
+        while health.get("status") != "ok":
+            self.supervisor.check_running()
+            if time.monotonic() > deadline:
+                return _not_ok(health) or ["no answer"]
+            time.sleep(HEALTH_INTERVAL)
+            health = self._health()
+        return []
+
+    def _health(self) -> dict[str, Any]:
+        return self.address.get_json("/health", host_header=_accepted_host())
+
+    def _postgres(self) -> Postgres:
+        return Postgres(
+            paths.postgres_dir(self.home),
+            paths.run_dir(self.home),
+            log=paths.log_dir(self.home) / "postgres.log",
+            pass_fds=[self.lock],
+        )
+
+    def _valkey(self) -> Valkey:
+        return Valkey(
+            paths.redis_dir(self.home),
+            paths.run_dir(self.home),
+            log=paths.log_dir(self.home) / "valkey.log",
+            pass_fds=[self.lock],
+        )
+
+    def _web(self) -> Program:
+        listen = ["-b", self.address.host, "-p", str(self.address.port)]
+        host = _accepted_host()
+        return self._program(
+            "web",
+            "-m",
+            "daphne",
+            *listen,
+            "config.asgi:application",
+            is_ready=lambda: self.address.get("/health/live", host_header=host)[0] == 200,
+        )
+
+    def _workers(self) -> list[Program]:
+        return [
+            self._program(
+                f"worker-{number}", "manage.py", "worker", "--queue", queue, stop_within=WORKER_DRAIN
+            )
+            for number, queue in enumerate(WORKER_QUEUES, start=1)
+        ]
+
+    def _demo_model(self) -> Program:
+        return self._program(
+            "demo-model",
+            "-m",
+            "embedded.demo_model",
+            "--port",
+            str(self._model.port),
+            is_ready=lambda: self._model.get("/health")[0] == 200,
+        )
+
+    def _program(self, name: str, *arguments: str, **how: Any) -> Program:
+        return Program(
+            name=name,
+            argv=[sys.executable, *arguments],
+            log=paths.log_dir(self.home) / f"{name}.log",
+            env=self._environment(),
+            cwd=settings.BASE_DIR,
+            pass_fds=[self.lock],
+            **how,
+        )
+
+    def _environment(self) -> Mapping[str, str]:
+        path = [str(settings.BASE_DIR / "platform"), os.environ.get("PYTHONPATH", "")]
+        common = {
+            "PYTHONPATH": os.pathsep.join(part for part in path if part),
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+            "COUNTERSIGN_HOME": str(self.home),
+        }
+        if not self.has_demo_model:
+            return common
+        return common | {
+            "OPENAI_BASE_URL": f"{self._model.url}v1",
+            "OPENAI_API_KEY": "demo",
+            "OPENAI_MODEL": "demo-model",
+            "COUNTERSIGN_DEMO_MODEL": "1",
+        }
+
+
+def _accepted_host() -> str:
+    """A Host header that ALLOWED_HOSTS lets through."""
+    first = str(next(iter(settings.ALLOWED_HOSTS), "localhost"))
+    return "localhost" if first == "*" else first.removeprefix(".")
+
+
+def _not_ok(health: Mapping[str, Any]) -> list[str]:
+    """Names of the parts whose own status is not "ok", whether they lie in `checks` or beside `status`."""
+    parts = health.get("checks", health)
+    return [
+        name for name, part in parts.items() if isinstance(part, dict) and part.get("status", "ok") != "ok"
+    ]

@@ -1,0 +1,1 @@
+"""What tests stand on: model endpoints to talk to."""

@@ -1,0 +1,67 @@
+"""Processes of the product on the test's own servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a process that shares this test's database, Redis and data folder."""
+    database = connection.settings_dict
+    url = f"postgres://{database['USER']}@{quote(database['HOST'], safe='')}/{database['NAME']}"
+    ours = {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": url,
+        "REDIS_URL": settings.REDIS_URL,
+        "COUNTERSIGN_SECRET_KEY": settings.SECRET_KEY,
+        "COUNTERSIGN_DB_POOL": "8",
+        "OPENAI_API_KEY": "test",
+    }
+    return {**os.environ, **ours, **extra}
+
+
+def until(true: Callable[[], object], *, seconds: float = 15.0) -> None:
+    """Returns as soon as `true()` is; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+class Process:
+    """`with Process("worker"):` a management command, terminated at the end."""
+
+    def __init__(self, *command: str, **env: str) -> None:
+        self._argv = [sys.executable, str(ROOT / "manage.py"), *command]
+        self._env = environment(**env)
+
+    def __enter__(self) -> Process:
+        self.process = subprocess.Popen(self._argv, env=self._env, cwd=ROOT)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(30)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def has_died(self) -> bool:
+        return self.process.poll() is not None
