@@ -12,9 +12,14 @@ def main() -> None:
     # Position 1: after the standard library's own `platform` could be shadowed by nothing of ours.
     sys.path.insert(1, str(Path(__file__).resolve().parent / "platform"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from embedded.exceptions import EmbeddedError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, EmbeddedError) as error:  # a wrong environment value, an unusable data folder
+        sys.exit(f"countersign: {error}")
 
 
 if __name__ == "__main__":

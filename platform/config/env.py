@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import environ
@@ -76,11 +76,15 @@ def mapping(name: str, default: dict[str, str]) -> dict[str, str]:
     return _checked(name, lambda: dict(pair.split("=", 1) for pair in pairs), "a list of key=value")
 
 
-def database(name: str, default: str) -> dict[str, object]:
-    """Django's DATABASES entry for a postgresql:// URL; a socket folder goes percent-encoded in the host."""
+def database(name: str, default: str) -> dict[str, Any]:
+    """Django's DATABASES entry for a postgresql:// URL; a socket folder goes percent-encoded in the host.
+
+    What stands after the `?` (sslmode and the like) is in its OPTIONS.
+    """
     url = os.environ.get(name) or default
     if not url.startswith(("postgres://", "postgresql://")):
         raise ImproperlyConfigured(f"{name} must be a postgresql:// URL: PostgreSQL holds the truth here.")
     entry = dict(_checked(name, lambda: environ.Env.db_url_config(url), "a postgresql:// URL"))
     entry["HOST"] = unquote(str(entry["HOST"]))
+    entry.setdefault("OPTIONS", {})
     return entry

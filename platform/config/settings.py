@@ -90,12 +90,14 @@ TEMPLATES = [
 
 # --- where it keeps things --------------------------------------------------------------------------------
 
+_DATABASE = env.database("DATABASE_URL", paths.database_url(HOME))
 DATABASES = {
     "default": {
-        **env.database("DATABASE_URL", paths.database_url(HOME)),
+        **_DATABASE,
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            **_DATABASE["OPTIONS"],
             "connect_timeout": 5,
             # Threads of the worker and of the web server share these; a wait for one has a bound.
             "pool": {

@@ -83,10 +83,8 @@ def _delete_checkpoints(thread_ids: list[UUID]) -> None:
     with connection.cursor() as cursor:
         for table in CHECKPOINT_TABLES:
             if table in present:
-                name = connection.ops.quote_name(table)
-                cursor.execute(
-                    f"DELETE FROM {name} WHERE thread_id = ANY(%s)", [[str(id) for id in thread_ids]]
-                )  # noqa: S608 (a constant of ours)
+                delete = sql.SQL("DELETE FROM {} WHERE thread_id = ANY(%s)").format(sql.Identifier(table))
+                cursor.execute(delete, [[str(thread_id) for thread_id in thread_ids]])
 
 
 def _delete_logs(thread_ids: list[UUID]) -> None:

@@ -26,6 +26,7 @@ from runtime import ledger
 from runtime.context import current_call, current_run
 from runtime.database import in_database, in_tool_thread
 from runtime.models import Effect, ToolCall, ToolState
+from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> Tool
                 interrupt({"tool_call_id": str(tool_call.pk), "tool": tool_call.tool, "args": tool_call.args})
                 await in_database(tool_call.refresh_from_db)
             case ToolState.APPROVED:
+                testpoint("before_permit")
                 if await in_database(ledger.begin, run, tool_call):
                     await _execute(tool, tool_call)
             case ToolState.RUNNING:
@@ -136,6 +138,7 @@ async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> Tool
 
 async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
     """Runs the tool with the arguments of the record and records how it ended."""
+    testpoint("before_effect")
     call = {"name": tool.name, "args": tool_call.args, "id": tool_call.call_id, "type": "tool_call"}
     context = contextvars.copy_context()
     context.run(current_call.set, tool_call)
@@ -157,6 +160,7 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
             ledger.finish, tool_call, ToolState.FAILED, error=f"{type(error).__name__}: {error}"
         )
     else:
+        testpoint("after_effect")
         await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(message.content))
 
 
