@@ -22,6 +22,8 @@ from runtime.models import Assistant, Thread, assistant_id_for
 
 from tests import settings as test_settings
 
+pytest_plugins = ["tests.support.engines"]
+
 PASSWORD = "correct horse battery"
 
 

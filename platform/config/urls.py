@@ -4,8 +4,8 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("", include("apps.observability.urls")),  # before the admin, whose last URL takes all that is left
     path("admin/", admin.site.urls),
     path("accounts/", include("accounts.urls")),
-    path("", include("apps.observability.urls")),
     path("", include("apps.chat.urls")),
 ]

@@ -48,13 +48,18 @@ def programs_line(stack: Stack, workers: int) -> str:
 def summary(stack: Stack) -> str:
     """Addresses, accounts, what to try, the model, how to stop."""
     url = stack.address.url
+    lines = [
+        ("Chat", url),
+        ("Approvals", f"{url}admin/approvals/approvalrequest/"),
+        ("Admin", f"{url}admin/"),
+    ]
     lines += _accounts(stack)
     lines += [
         ("Model", _model(stack)),
         ("Data", f"{stack.home}   logs in {paths.log_dir(stack.home).name}/"),
         ("Stop", "Ctrl-C (the data stays)"),
     ]
-    return "\n" + "\n".join(f"  {label:<10}{text}" for label, text in lines) + "\n"
+    return "\n" + "\n".join(f"  {label:<11}{text}" for label, text in lines) + "\n"
 
 
 def _accounts(stack: Stack) -> list[tuple[str, str]]:

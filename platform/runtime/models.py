@@ -84,7 +84,10 @@ class Thread(models.Model):
         verbose_name = _("thread")
         verbose_name_plural = _("threads")
         ordering: ClassVar = ["-updated_at"]
-        indexes: ClassVar = [models.Index(fields=["owner", "-updated_at"], name="thread_by_owner")]
+        indexes: ClassVar = [
+            models.Index(fields=["owner", "-updated_at"], name="thread_by_owner"),
+            models.Index(fields=["updated_at"], name="thread_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.title or str(_("New thread"))
@@ -145,6 +148,8 @@ class Run(models.Model):
     command = models.JSONField(_("command"), null=True, blank=True)
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     """Counts claims and fences writes: what an earlier attempt still wants to write is refused."""
+    drains = models.PositiveIntegerField(_("given back"), default=0)
+    """Attempts that ended because their worker was told to stop: they don't count as deaths."""
     lease_expires_at = models.DateTimeField(_("lease ends"), null=True, blank=True)
     worker = models.CharField(_("worker"), max_length=100, blank=True)
     cancel_requested_at = models.DateTimeField(_("stop asked"), null=True, blank=True)
@@ -241,7 +246,7 @@ class Run(models.Model):
 
     def release(self) -> None:
         """Gives the run back before its end (a drain): the next claim goes on from the checkpoint."""
-        self._held().update(status=RunStatus.PENDING, lease_expires_at=None, attempt=F("attempt"))
+        self._held().update(status=RunStatus.PENDING, lease_expires_at=None, drains=F("drains") + 1)
 
     @classmethod
     def renew(cls, held: Iterable[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
@@ -270,17 +275,19 @@ class Role(models.TextChoices):
 class Message(models.Model):
     """What a page shows of a thread, written as each message ends, so pages never ask the checkpointer."""
 
-    thread = models.ForeignKey(Thread, models.CASCADE, related_name="messages")
-    run = models.ForeignKey(Run, models.CASCADE, related_name="messages")
-    message_id = models.CharField(max_length=100)
+    thread = models.ForeignKey(Thread, models.CASCADE, related_name="messages", verbose_name=_("thread"))
+    run = models.ForeignKey(Run, models.CASCADE, related_name="messages", verbose_name=_("run"))
+    message_id = models.CharField(_("message id"), max_length=100)
     """The id in the graph's state: the same message saved twice is one row."""
-    role = models.CharField(max_length=5, choices=Role.choices)
-    content = models.TextField(blank=True)
-    is_partial = models.BooleanField(default=False)
+    role = models.CharField(_("role"), max_length=5, choices=Role.choices)
+    content = models.TextField(_("text"), blank=True)
+    is_partial = models.BooleanField(_("cut off"), default=False)
     """True when it was cut off: the run was stopped or failed while it streamed."""
-    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
 
     class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
         ordering: ClassVar = ["created_at", "pk"]
         indexes: ClassVar = [models.Index(fields=["thread", "created_at"], name="message_by_thread")]
         constraints: ClassVar = [
@@ -364,7 +371,6 @@ class ToolCall(models.Model):
     task_id = models.CharField(max_length=100)
     """LangGraph's task, stable over resumes and crashes. With `call_id` it names the call: models reuse ids."""
     call_id = models.CharField(_("call id"), max_length=200)
-    interrupt_id = models.CharField(max_length=64, blank=True)
     tool = models.CharField(_("tool"), max_length=100)
     sensitive = models.BooleanField(_("sensitive"), default=False)
     effect = models.CharField(_("effect"), max_length=10, choices=Effect.choices, default=Effect.ONCE)

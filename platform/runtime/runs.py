@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from accounts.models import User
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
@@ -140,10 +141,10 @@ def reconcile() -> dict[str, int]:
 def _take_over() -> int:
     """Runs of dead workers go back to pending; one that has killed too many workers ends as an error."""
     expired = Run.objects.filter(status=RunStatus.RUNNING, lease_expires_at__lt=Now())
-    spent = expired.filter(attempt__gte=settings.RUN_MAX_ATTEMPTS)
+    spent = expired.filter(attempt__gte=settings.RUN_MAX_ATTEMPTS + F("drains"))
     for run in spent:
         _give_up(run)
-    return expired.filter(attempt__lt=settings.RUN_MAX_ATTEMPTS).update(
+    return expired.filter(attempt__lt=settings.RUN_MAX_ATTEMPTS + F("drains")).update(
         status=RunStatus.PENDING, lease_expires_at=None, worker=""
     )
 

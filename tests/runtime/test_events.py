@@ -70,7 +70,9 @@ async def test_many_readers_each_get_everything_once(thread_id: UUID) -> None:
         await stream.aclose()
 
 
-async def test_a_slow_reader_is_caught_up_from_the_log(thread_id: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_reader_is_caught_up_from_the_log(
+    thread_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hub, "INBOX_SIZE", 4)
     stream = events.follow(thread_id)
     first = asyncio.create_task(take(stream, 1))

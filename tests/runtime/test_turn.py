@@ -16,9 +16,9 @@ from runtime import decisions, events, runs
 from runtime.engine import Engine
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
-from tests.runtime.conftest import EngineOn, take_turn
 
 from apps.approvals.models import ApprovalRequest
+from tests.support.engines import EngineOn, take_turn
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

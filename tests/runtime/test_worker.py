@@ -14,8 +14,9 @@ from django.core import mail
 from runtime import decisions, events, runs
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
-from tests.runtime.conftest import EngineOn, take_turn
+
 from tests.support.demo import DemoModel
+from tests.support.engines import EngineOn, take_turn
 from tests.support.processes import Process, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -85,7 +86,14 @@ def test_it_performs_many_runs_at_once(thread: Thread, alice: User, worker: Star
 
 @pytest.mark.parametrize("point", ["before_permit", "before_effect", "after_effect"])
 def test_a_refund_whose_worker_is_killed_happens_once(
-    thread: Thread, order: Order, rules: None, bob: User, worker: StartWorker, ask: Ask, finish: Finish, point: str
+    thread: Thread,
+    order: Order,
+    rules: None,
+    bob: User,
+    worker: StartWorker,
+    ask: Ask,
+    finish: Finish,
+    point: str,
 ) -> None:
     call = ask(thread, "Refund order 1042")
     with worker(COUNTERSIGN_TESTPOINT=point) as doomed:

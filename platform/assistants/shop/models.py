@@ -22,7 +22,7 @@ class Order(models.Model):
     customer = models.CharField(_("customer"), max_length=100)
     email = models.EmailField(_("e-mail"))
     status = models.CharField(_("status"), max_length=20, default="delivered")
-    items = models.JSONField(_("items"), default=list)
+    items = models.JSONField(_("items"), default=list, blank=True)
     total = models.DecimalField(_("total"), max_digits=10, decimal_places=2)
     refunded = models.DecimalField(_("refunded"), max_digits=10, decimal_places=2, default=Decimal("0.00"))
     currency = models.CharField(_("currency"), max_length=3, default="EUR")

@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 from assistants.shop.models import Order
 from django.contrib.auth.models import Group
+from pytest_django.fixtures import Settings
 from runtime import runs
 from runtime.engine import Engine
 from runtime.models import Run, Thread
 
 from apps.approvals.models import PolicyRule
-from pytest_django.fixtures import Settings
 from tests.support.demo import DemoModel
 
 EngineOn = Callable[..., AbstractContextManager[Engine]]

@@ -1,0 +1,115 @@
+"""The whole product as `make run` starts it, on a data folder of its own, and people who use it over HTTP."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(1, str(ROOT / "platform"))
+
+from embedded import paths  # noqa: E402
+
+PASSWORD = "only for benchmarks"
+READY_WITHIN = 60.0  # seconds
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Stack:
+    base: str
+    """URL without a slash at its end."""
+    home: Path
+
+    def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        with psycopg.connect(paths.database_url(self.home)) as connection:
+            return connection.execute(query).fetchall()
+
+
+@contextmanager
+def running(**env: str) -> Iterator[Stack]:
+    """The product, started; stopped, its data deleted, at the end."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="countersign-bench-") as home:
+        ours = {"COUNTERSIGN_HOME": home, "PORT": str(port), "COUNTERSIGN_DEMO_PASSWORD": PASSWORD, **env}
+        up = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "up"],
+            env={**os.environ, **ours},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            base = f"http://127.0.0.1:{port}"
+            _wait_healthy(base)
+            yield Stack(base, Path(home))
+        finally:
+            up.send_signal(signal.SIGTERM)
+            up.wait(30)
+
+
+def _wait_healthy(base: str) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while True:
+        try:
+            with urllib.request.urlopen(f"{base}/health", timeout=2) as answer:
+                if json.load(answer)["status"] == "ok":
+                    return
+        except (OSError, ValueError):
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError("the product did not come up")
+        time.sleep(0.2)
+
+
+class Person:
+    """Somebody signed in, with cookies, who follows redirects and fills in forms."""
+
+    def __init__(self, base: str, name: str) -> None:
+        self.base = base
+        self.cookies = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+        self.get("/accounts/login/")
+        self.post("/accounts/login/", username=name, password=PASSWORD)
+
+    def get(self, path: str) -> str:
+        with self._opener.open(f"{self.base}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def post(self, path: str, **fields: str) -> str:
+        """Returns the URL it was redirected to."""
+        token = next(cookie.value for cookie in self.cookies if cookie.name == "csrftoken")
+        body = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token or ""}).encode()
+        with self._opener.open(f"{self.base}{path}", body, timeout=10) as answer:
+            return str(answer.geturl())
+
+    def cookie_header(self) -> str:
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+
+
+def hidden_field(html: str, name: str) -> str:
+    found = re.search(rf'name="{name}"[^>]*value="([^"]*)"', html)
+    if found is None:
+        raise LookupError(f"the page has no field {name}")
+    return found.group(1)

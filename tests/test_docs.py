@@ -1,0 +1,86 @@
+"""The documentation says what is so: every setting is listed, every example runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command, get_commands
+from pytest_django.fixtures import Settings
+from runtime.models import Assistant, RunStatus, Thread, ToolState
+
+from tests.support.engines import EngineOn, take_turn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def example(page: str) -> str:
+    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/howto" / page).read_text(), re.DOTALL)
+    assert found
+    return found.group(1)
+
+
+def loaded(name: str, source: str, monkeypatch: pytest.MonkeyPatch, **names: object) -> types.ModuleType:
+    module = types.ModuleType(name)
+    vars(module).update(names)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(source, f"{name}.py", "exec", dont_inherit=True), vars(module))
+    return module
+
+
+def test_every_setting_is_documented() -> None:
+    page = (ROOT / "docs/reference/settings.md").read_text()
+    sources = [*(ROOT / "platform/config").glob("*.py"), *(ROOT / "platform/embedded").glob("*.py")]
+    used = {
+        name
+        for source in sources
+        for name in re.findall(r'"((?:COUNTERSIGN|OPENAI|DATABASE|REDIS)_[A-Z_]+)"', source.read_text())
+    }
+    internal = {"COUNTERSIGN_POLICY", "COUNTERSIGN_DECISIONS"}
+
+    assert {name for name in used - internal if f"`{name}`" not in page} == set()
+
+
+def test_every_command_is_documented() -> None:
+    ours = {
+        name for name, app in get_commands().items() if app.split(".")[0] in ("runtime", "apps", "embedded")
+    }
+    pages = "".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+    assert {name for name in ours if f"manage.py {name}" not in pages} == set()
+
+
+def test_no_page_links_to_nothing() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tool_of_the_howto_waits_for_a_rule(monkeypatch: pytest.MonkeyPatch, thread: Thread) -> None:
+    module = loaded("bank_tools", example("add-a-tool.md"), monkeypatch, bank=None)
+
+    assert module.close_account.name == "close_account"
+    assert module.close_account.sensitive
+    assert set(module.close_account.args) == {"number", "reason"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_graph_of_the_howto_answers(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, engine_on: EngineOn, alice: object
+) -> None:
+    loaded("shipping", example("add-a-graph.md"), monkeypatch)
+    settings.COUNTERSIGN_GRAPHS = {**settings.COUNTERSIGN_GRAPHS, "shipping": "shipping:build"}
+    call_command("add_assistant", "shipping", name="Parcel tracker", verbosity=0)
+    assistant = Assistant.objects.get(graph_id="shipping")
+    thread = Thread.objects.create(owner=alice, assistant=assistant)
+
+    with engine_on() as engine:
+        run = take_turn(engine, thread, 'call track with {"parcel": "A1"}')
+
+    assert run.status == RunStatus.SUCCESS, run.error
+    call = thread.tool_calls.get()
+    assert (call.tool, call.state, call.result) == ("track", ToolState.DONE, "Parcel A1 is in Lyon.")
