@@ -40,5 +40,5 @@ print([name for name in ("langgraph", "langchain", "langchain_core", "langchain_
 
 
 def test_strict_msgpack_is_on_before_langgraph_is_imported() -> None:
-    code = "import sys; sys.path.insert(1, 'platform'); import runtime, os; print(os.environ['LANGGRAPH_STRICT_MSGPACK'])"
-    assert fresh(code) == "true"
+    code = "import os, sys; sys.path.insert(1, 'platform'); import runtime"
+    assert fresh(f"{code}; print(os.environ['LANGGRAPH_STRICT_MSGPACK'])") == "true"

@@ -125,7 +125,13 @@ class Engine:
         return "performed"
 
     async def _execute(self, run: Run, control: RunControl) -> None:
-        await in_database(_announce_start, run)
+        started = asyncio.create_task(in_database(_announce_start, run))
+        try:
+            await self._run(run, control)
+        finally:
+            await started
+
+    async def _run(self, run: Run, control: RunControl) -> None:
         try:
             graph = self._graphs.get(run.assistant.graph_id)
         except Exception as error:

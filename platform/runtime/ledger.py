@@ -49,7 +49,7 @@ class Proposal:
 def propose(run: Run, proposal: Proposal) -> ToolCall:
     """The row of this call: made and judged at the first sight of it, found as it stands ever after."""
     run.hold()
-    tool_call, is_new = ToolCall.objects.get_or_create(
+    tool_call, is_new = ToolCall.objects.select_related("assistant", "decided_by").get_or_create(
         thread_id=run.thread_id,
         task_id=proposal.task_id,
         call_id=proposal.call_id,
@@ -92,7 +92,7 @@ def begin(run: Run, tool_call: ToolCall) -> bool:
     An approval that no longer stands (the approver was deactivated, the policy changed) is asked for again.
     """
     run.hold()
-    tool_call.refresh_from_db()
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "decided_by"])
     if tool_call.state != ToolState.APPROVED:
         return False
     if digest(tool_call.args) != tool_call.args_digest:

@@ -62,11 +62,20 @@ def create_run(
         raise ThreadWaiting
     if when_busy == "reject" and thread.runs.filter(status__in=ACTIVE).exists():
         raise ThreadBusy
+    run_id = uuid4()
+    # First of what follows the commit: whoever waits, waits for the worker.
+    transaction.on_commit(lambda: enqueue([run_id]))
     waiting = (
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
     run = Run.objects.create(
-        thread=thread, assistant=thread.assistant, user=user, input=input, command=command, resumes=waiting
+        id=run_id,
+        thread=thread,
+        assistant=thread.assistant,
+        user=user,
+        input=input,
+        command=command,
+        resumes=waiting,
     )
     for message in (input or {}).get("messages", []):
         row = Message.objects.create(
@@ -76,7 +85,6 @@ def create_run(
         _name(thread, row.content)
     thread.touch()
     signals.run_changed.send(Run, run=run)
-    transaction.on_commit(lambda: enqueue([run.pk]))
     return run
 
 

@@ -1,0 +1,104 @@
+"""A real browser on the whole product."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts.models import User
+from django.contrib.auth.hashers import make_password
+from playwright.sync_api import Browser, Page
+
+from tests.conftest import PASSWORD
+from tests.support import product as products
+from tests.support.demo import DemoModel
+from tests.support.product import Product
+
+# pytest-playwright keeps an event loop running in the tests' thread; Django would refuse the ORM there.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+SignIn = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    return {"executable_path": products.chromium(), "args": products.CHROMIUM_FLAGS}
+
+
+@pytest.fixture(scope="session")
+def paced_model() -> Iterator[DemoModel]:
+    """Slow enough to look at while it streams."""
+    with DemoModel(delay=15) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def mail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def shared_product(
+    django_db_setup: None, django_db_blocker: Any, paced_model: DemoModel, mail: Path
+) -> Iterator[Product]:
+    env = {
+        "OPENAI_BASE_URL": paced_model.base_url,
+        "OPENAI_MODEL": "demo-model",
+        "COUNTERSIGN_HOME": str(mail),
+    }
+    with django_db_blocker.unblock(), products.running(**env) as product:
+        yield product
+
+
+@pytest.fixture
+def product(
+    shared_product: Product, transactional_db: None, order: object, rules: object, assistant: object
+) -> Product:
+    return shared_product
+
+
+@pytest.fixture
+def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
+    """A page in a context of its own, signed in, whose console must stay free of errors."""
+    contexts = []
+    complaints: list[str] = []
+
+    def make(user: User, **options: Any) -> Page:
+        context = browser.new_context(
+            base_url=product.url, **{"viewport": {"width": 1280, "height": 800}, **options}
+        )
+        contexts.append(context)
+        user.password = make_password(PASSWORD, hasher="pbkdf2_sha256")
+        user.save()
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto("/accounts/login/")
+        page.get_by_label("Username").fill(user.username)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url(lambda url: "login" not in url)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    # What a test does on purpose (a dead server, a 409) is in the console too.
+    serious = [
+        text for text in complaints if "Content Security Policy" in text or "Error" in text.split(":")[0]
+    ]
+    assert serious == []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser these tests are skipped, and the run says so; where it is required, they fail."""
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in here:
+        item.add_marker(pytest.mark.e2e)
+        item.add_marker(pytest.mark.django_db(transaction=True))
+        if products.chromium() is None and not os.environ.get("REQUIRE_BROWSER"):
+            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))

@@ -1,0 +1,94 @@
+"""The whole product in processes of its own, on the test's database, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rq import Worker
+from runtime.redis_client import redis_client
+
+from tests.support.ports import free_port
+from tests.support.processes import ROOT, Process, environment, until
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """The browser's path; None when the machine has none."""
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Web:
+    """Daphne on a free port. `restart` keeps the port, as a deployment does."""
+
+    def __init__(self, **env: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._env = environment(PYTHONPATH=f"{ROOT}:{ROOT / 'platform'}", **env)
+
+    def start(self) -> None:
+        argv = [
+            sys.executable,
+            "-m",
+            "daphne",
+            "-b",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "config.asgi:application",
+        ]
+        self.process = subprocess.Popen(argv, env=self._env, cwd=ROOT)
+        until(self._is_live, seconds=30)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def _is_live(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/live", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+class Product:
+    def __init__(self, web: Web, worker: Process) -> None:
+        self.web = web
+        self.worker = worker
+
+    @property
+    def url(self) -> str:
+        return self.web.url
+
+
+@contextmanager
+def running(**env: str) -> Iterator[Product]:
+    """Web and one worker."""
+    web = Web(**env)
+    with Process("worker", **env) as worker:
+        web.start()
+        until(lambda: Worker.count(connection=redis_client()), seconds=30)
+        try:
+            yield Product(web, worker)
+        finally:
+            web.stop()
