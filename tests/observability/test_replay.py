@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command

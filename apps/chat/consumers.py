@@ -1,0 +1,166 @@
+"""The socket of a thread's page: one way, from the log to the page. What people do arrives by forms."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import aclosing, suppress
+from importlib import import_module
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+from accounts.models import User
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
+from django.http import HttpRequest
+from django.utils import translation
+from runtime import events
+from runtime.database import in_database
+from runtime.models import Thread
+from runtime.schemas import Event
+
+from apps.chat.access import USE_CHAT
+from apps.chat.rendering import Frame, frames_of, reset_frames, token_frame
+
+logger = logging.getLogger(__name__)
+
+BEAT = 5.0  # seconds between two looks at whether the person may still read this; each is sent as a beat
+SIGNED_OUT, NOT_FOUND = 4401, 4404  # close codes after which the page does not come back
+FAILED, RESTART = 1011, 1012  # and those after which it does
+
+
+class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is untyped
+    """Follows the log of one thread for its owner, from the cursor at which the page was rendered."""
+
+    _tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:  # the server stops
+            with suppress(Exception):
+                await self.close(RESTART)
+            raise
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def connect(self) -> None:
+        """Accepts first: a page can't read why a handshake was refused."""
+        await self.accept()
+        self._thread_id: UUID = self.scope["url_route"]["kwargs"]["thread_id"]
+        query = {
+            name: values[0] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
+        }
+        self._language = _language(query.get("lang", ""))
+        refusal = await in_database(self._refusal, at_the_door=True)
+        if refusal:
+            await self.close(refusal)
+            return
+        work = (self._follow(_cursor(query.get("after", ""))), self._beat())
+        self._tasks = tuple(asyncio.create_task(self._guard(each)) for each in work)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Nothing is expected from the page."""
+
+    async def _guard(self, work: Any) -> None:
+        """Closes the socket at the end of `work`, which is a refusal's code or an error."""
+        try:
+            code = await work
+        except Exception:
+            logger.exception(
+                "socket failed", extra={"action": "socket_failed", "thread_id": str(self._thread_id)}
+            )
+            code = FAILED
+        with suppress(Exception):  # the page may have gone
+            await self.close(code)
+
+    async def _follow(self, cursor: str) -> int:
+        """Sends what happens until it may no longer be sent; returns the code to close with."""
+        while True:
+            async with aclosing(events.follow(self._thread_id, cursor)) as log:  # type: ignore[type-var]
+                async for event in log:
+                    if event["event"] == "reset":
+                        break
+                    if event["event"] != "token" and (refusal := await in_database(self._refusal)):
+                        return refusal
+                    await self._send_event(event)
+            cursor = await self._send_reset()
+
+    async def _beat(self) -> int:
+        while not (refusal := await in_database(self._refusal)):
+            await self._send_frames([{"beat": BEAT}])
+            await asyncio.sleep(BEAT)
+        return refusal
+
+    async def _send_event(self, event: Event) -> None:
+        frames = (
+            [token_frame(event)] if event["event"] == "token" else await in_database(self._frames_of, event)
+        )
+        await self._send_frames(frames)
+
+    async def _send_reset(self) -> str:
+        """The log has lost events the page has not seen: renders it anew. Returns the cursor to go on from."""
+        frames = await in_database(self._reset_frames)
+        await self._send_frames(frames)
+        return str(frames[-1]["id"])
+
+    async def _send_frames(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            await self.send(json.dumps(frame, ensure_ascii=False))
+
+    # What follows reads the database.
+
+    def _refusal(self, *, at_the_door: bool = False) -> int:
+        """The code to close with when this person may not read the thread now; 0 when they may."""
+        person = self._person()
+        if not person.is_authenticated:
+            return SIGNED_OUT
+        if at_the_door and not person.has_perm(USE_CHAT):
+            return NOT_FOUND
+        return 0 if Thread.objects.filter(pk=self._thread_id, owner=person).exists() else NOT_FOUND
+
+    def _person(self) -> User | AnonymousUser:
+        """Whose session it is now: nobody's after a sign-out, a change of password, or when they were deactivated."""
+        request = HttpRequest()
+        request.session = _session_store()(self.scope["session"].session_key)
+        return get_user(request)
+
+    def _frames_of(self, event: Event) -> list[Frame]:
+        with translation.override(self._language):
+            return frames_of(self._thread(), event)
+
+    def _reset_frames(self) -> list[Frame]:
+        with translation.override(self._language):
+            return reset_frames(self._thread())
+
+    def _thread(self) -> Thread:
+        return Thread.objects.select_related("assistant").get(pk=self._thread_id)
+
+
+def _session_store() -> type[SessionBase]:
+    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
+    return store
+
+
+def _language(asked: str) -> str:
+    """The page's language, which sockets don't negotiate."""
+    try:
+        return translation.get_supported_language_variant(asked)
+    except LookupError:
+        return translation.get_language() or "en"
+
+
+def _cursor(asked: str) -> str:
+    """The cursor to go on from; all of the log when it is none of ours."""
+    try:
+        events.position(asked)
+    except ValueError:
+        return events.START
+    return asked
