@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -19,7 +19,7 @@ def checked(args: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return args
 
 
-def problems(args: dict[str, Any], schema: dict[str, Any]) -> list[tuple[str, str]]:
+def problems(args: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:
     """(argument or "", what is wrong with it) for each thing the tool does not take, in a steady order."""
     if not isinstance(args, dict):
         return [("", _("Arguments are an object: names and values."))]
@@ -34,13 +34,26 @@ def problems(args: dict[str, Any], schema: dict[str, Any]) -> list[tuple[str, st
     return found + [problem for name in args if (problem := _out_of_bounds(name, args[name], schema))]
 
 
+def ordered(names: Collection[str], schema: dict[str, Any]) -> list[str]:
+    """What the tool needs comes first, as its author wrote it: jsonb keeps no order of keys."""
+    needed = [name for name in schema.get("required", []) if name in names]
+    return [*needed, *(name for name in names if name not in needed)]
+
+
 def decimal_branch(schema: Any) -> dict[str, Any] | None:
-    """The number's bounds when the schema is pydantic's for a Decimal: a number, or a text that holds one."""
+    """The number's part of the schema when it is pydantic's for a Decimal: a number, or a text that holds one."""
     branches = schema.get("anyOf", []) if isinstance(schema, dict) else []
     by_type = {branch.get("type"): branch for branch in branches if isinstance(branch, dict)}
-    if "number" in by_type and "pattern" in by_type.get("string", {}):
-        return dict(by_type["number"])
-    return None
+    return dict(by_type["number"]) if "number" in by_type and "string" in by_type else None
+
+
+def as_decimal(text: str) -> Decimal | None:
+    """The number a text holds; None when it holds none, or one without an end."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def _out_of_bounds(name: str, value: Any, schema: dict[str, Any]) -> tuple[str, str] | None:
@@ -48,10 +61,9 @@ def _out_of_bounds(name: str, value: Any, schema: dict[str, Any]) -> tuple[str, 
     bounds = decimal_branch(schema.get("properties", {}).get(name))
     if bounds is None or not isinstance(value, str):
         return None
-    try:
-        number = Decimal(value)
-    except InvalidOperation:
-        return None  # the pattern has refused it already
+    number = as_decimal(value)
+    if number is None:
+        return None
     for error in Draft202012Validator(bounds).iter_errors(number):
         return name, error.message.replace(repr(number), value)
     return None

@@ -130,7 +130,8 @@ def _outcome(request: ApprovalRequest, decision: Decision) -> tuple[str, str, di
     return status, state, fields
 
 
-def _told(request: ApprovalRequest) -> str:
+def already(request: ApprovalRequest) -> str:
+    """Who was faster, and when."""
     when = date_format(localtime(request.decided_at), "DATETIME_FORMAT") if request.decided_at else ""
     return _("This was already decided: %(status)s by %(who)s, %(when)s. Reload the queue.") % {
         "status": request.get_status_display(),

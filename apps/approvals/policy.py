@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from accounts.models import User
 from django.utils.translation import gettext as _
 from runtime.models import ToolCall
 from runtime.policy import Verdict
@@ -22,6 +23,14 @@ def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
     ]
     denying = [rule for rule in rules if rule.verdict == PolicyRule.Verdict.DENY]
     return next(iter(denying or rules), None)
+
+
+def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
+    """The rule that says who is asked: the one that asks now, else the one the call was judged by."""
+    rule = matching_rule(tool_call)
+    if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
+        return rule
+    return PolicyRule.objects.filter(name=tool_call.policy).select_related("approvers").first()
 
 
 def judge(tool_call: ToolCall) -> Verdict:
@@ -51,10 +60,11 @@ def objection(tool_call: ToolCall) -> str:
     )
     if approved is None or approved.decided_by is None:
         return _("Nobody has approved it.")
-    return _still_entitled(approved)
+    return _still_entitled(approved.decided_by, approved, asking_rule(tool_call))
 
 
-def _still_entitled(request: ApprovalRequest) -> str:
-    assert request.decided_by is not None
-    problem = objection_to(request.decided_by, request)
+def _still_entitled(approver: User, request: ApprovalRequest, rule: PolicyRule | None) -> str:
+    if rule is not None:
+        request.approvers = rule.approvers  # who decides by now, should the rule have changed
+    problem = objection_to(approver, request)
     return _("The approval no longer stands: %(why)s") % {"why": problem} if problem else ""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from accounts.models import User
 from django.db import transaction
+from django.db.models.signals import m2m_changed, post_save
 from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.models import ApprovalRequest
+from apps.approvals.policy import asking_rule
 
 QUESTIONS = {
     ToolState.WAITING.value: ApprovalRequest.Question.PERMISSION,
@@ -21,8 +24,24 @@ QUESTIONS = {
 def ask(tool_call: ToolCall, **_: Any) -> None:
     question = QUESTIONS.get(tool_call.state)
     if question is not None:
-        rule = PolicyRule.objects.filter(name=tool_call.policy).select_related("approvers").first()
+        rule = asking_rule(tool_call)
         ApprovalRequest.objects.create(
             tool_call=tool_call, question=question, rule=rule, approvers=rule.approvers if rule else None
         )
-    transaction.on_commit(lambda: events.notify("approvals"))
+    transaction.on_commit(_notify)
+
+
+@receiver(post_save, sender=User)
+def follow_person(update_fields: frozenset[str] | None, **_: Any) -> None:
+    """Somebody switched off, or no longer staff, is not left with an open socket until its next heartbeat."""
+    if update_fields != frozenset({"last_login"}):
+        transaction.on_commit(_notify)
+
+
+@receiver(m2m_changed, sender=User.groups.through)
+def follow_groups(**_: Any) -> None:
+    transaction.on_commit(_notify)
+
+
+def _notify() -> None:
+    events.notify("approvals")

@@ -1,0 +1,139 @@
+"""What people fill in: a decision, the arguments to run instead, a line of the policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from runtime.schemas import Decision
+
+from apps.approvals import arguments
+from apps.approvals.arguments import ordered
+from apps.approvals.fields import OMITTED, ArgumentField, field_for, unix_lines
+from apps.approvals.models import ApprovalRequest, PolicyRule
+
+if TYPE_CHECKING:
+    PolicyRuleModelForm = forms.ModelForm[PolicyRule]
+else:
+    PolicyRuleModelForm = forms.ModelForm
+
+PREFIX = "arg"
+
+
+def _lines(rows: int) -> forms.Textarea:
+    return forms.Textarea({"rows": rows, "cols": 60})
+
+
+class DecisionForm(forms.Form):
+    """Everything but the arguments. Each kind of decision reads its own box."""
+
+    decision = forms.ChoiceField(
+        choices=[(kind, kind) for kind in ("approve", "edit", "respond", "reject")],
+        widget=forms.HiddenInput,
+    )
+    digest = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    note = forms.CharField(
+        label=gettext_lazy("Note (may be empty)"), required=False, max_length=2000, widget=_lines(2)
+    )
+    answer = forms.CharField(
+        label=gettext_lazy("Answer"), required=False, max_length=20_000, widget=_lines(4)
+    )
+    reason = forms.CharField(label=gettext_lazy("Reason"), required=False, max_length=2000, widget=_lines(3))
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        kind = data.get("decision")
+        if kind == "reject" and not data.get("reason") and "reason" not in self.errors:
+            self.add_error("reason", _("Give a reason: the assistant and the requester are told."))
+        if kind == "respond" and not data.get("answer") and "answer" not in self.errors:
+            self.add_error("answer", _("Write the answer the assistant is to get in place of the tool's."))
+        return data
+
+    def as_decision(self) -> Decision:
+        """Always with a digest: a page that sent none has not shown the arguments."""
+        data = self.cleaned_data
+        box = {"reject": "reason", "respond": "answer"}.get(data["decision"], "note")
+        return Decision(type=data["decision"], message=unix_lines(data[box]), digest=data["digest"])
+
+
+class ArgumentsForm(forms.Form):
+    """One field for each argument of the tool, prefilled with what would run."""
+
+    def __init__(self, args: dict[str, Any], schema: dict[str, Any], data: QueryDict | None = None) -> None:
+        super().__init__(data, prefix=PREFIX)
+        self.schema = schema
+        properties = {**{key: {} for key in args}, **schema.get("properties", {})}
+        for name in ordered(properties, schema):
+            self.fields[name] = field_for(name, properties[name], schema, args.get(name, OMITTED))
+        self.unknown = [
+            key
+            for key in data or ()
+            if key.startswith(f"{PREFIX}-") and key[len(PREFIX) + 1 :] not in properties
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        args = {name: value for name, value in data.items() if value is not OMITTED}
+        for key in self.unknown:
+            self.add_error(
+                None, _("The tool takes no argument called %(name)s.") % {"name": key[len(PREFIX) + 1 :]}
+            )
+        if not self.errors:
+            for path, problem in arguments.problems(args, self.schema):
+                name = path.partition(".")[0]
+                self.add_error(name if name in self.fields else None, problem)
+        return args
+
+    @property
+    def touched(self) -> list[str]:
+        """Labels of the arguments whose text is another than the page showed."""
+        return [
+            str(field.label)
+            for name, field in self.fields.items()
+            if isinstance(field, ArgumentField) and self._differs(name, field)
+        ]
+
+    def _differs(self, name: str, field: ArgumentField) -> bool:
+        posted = self.data.get(self.add_prefix(name))
+        if posted is None:
+            return False
+        try:
+            return field.clean(posted) is not field.original
+        except forms.ValidationError:
+            return True
+
+
+class BulkForm(forms.Form):
+    """One reason for all that are rejected together."""
+
+    reason = forms.CharField(label=gettext_lazy("Reason"), max_length=2000, widget=_lines(3))
+
+
+class PolicyRuleForm(PolicyRuleModelForm):
+    class Meta:
+        model = PolicyRule
+        fields: ClassVar = ["name", "is_enabled", "assistant", "tool", "verdict", "approvers", "priority"]
+        help_texts: ClassVar = {
+            "name": gettext_lazy("Kept with every call the rule is used on. Say what it is for."),
+            "is_enabled": gettext_lazy("A rule that is switched off is as good as absent."),
+            "assistant": gettext_lazy(
+                "Graph id of the assistant, such as shop. * matches any, shop* a beginning."
+            ),
+            "tool": gettext_lazy("Name of the tool, such as refund_order. * matches any, *_order an ending."),
+            "verdict": gettext_lazy(
+                "Deny wins over every other rule. Without any rule, sensitive tools are denied and others run."
+            ),
+            "approvers": gettext_lazy(
+                "For “ask a person”: the group whose members decide. Nobody decides on a call of their own run."
+            ),
+            "priority": gettext_lazy(
+                "Among rules that match and do not deny, the lowest number is the one that counts."
+            ),
+        }
+
+
+def initial_decision(request: ApprovalRequest) -> DecisionForm:
+    return DecisionForm(initial={"digest": request.tool_call.args_digest})

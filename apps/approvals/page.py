@@ -1,0 +1,145 @@
+"""What the decision page shows: the call as it would run, and everything around it a decision needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from accounts.models import User
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from runtime import ledger
+from runtime.models import Effect, Message, ToolCall
+
+from apps.approvals import visible
+from apps.approvals.arguments import ordered
+from apps.approvals.forms import ArgumentsForm, DecisionForm, initial_decision
+from apps.approvals.models import ApprovalRequest
+from apps.approvals.permissions import objection_to
+
+WIDE = {"is_nav_sidebar_enabled": False}
+"""For pages that need the width: the breadcrumbs lead everywhere."""
+MESSAGES = 10
+SIMILAR = 5
+
+
+IF_RUN_TWICE = {
+    Effect.NONE.value: gettext_lazy("Nothing: it changes nothing."),
+    Effect.IDEMPOTENT.value: gettext_lazy("Nothing more: it takes effect once."),
+    Effect.RECONCILE.value: gettext_lazy("It may happen twice; the tool can find out."),
+    Effect.ONCE.value: gettext_lazy("It happens twice."),
+}
+
+
+class Argument(NamedTuple):
+    name: SafeString
+    value: SafeString
+    proposed: SafeString
+    """What the model wrote, when a person has changed it since; else empty."""
+
+
+def context(
+    request: ApprovalRequest,
+    user: User,
+    *,
+    decision_form: DecisionForm | None = None,
+    arguments_form: ArgumentsForm | None = None,
+) -> dict[str, Any]:
+    call = request.tool_call
+    objection = objection_to(user, request)
+    return {
+        "approval": request,
+        "call": call,
+        "is_outcome": request.question == ApprovalRequest.Question.OUTCOME,
+        "objection": objection,
+        "may_decide": request.is_pending and not objection,
+        "args": arguments(call),
+        "if_run_twice": IF_RUN_TWICE.get(call.effect, ""),
+        "canonical": visible.visible(ledger.canonical(call.args)),
+        "thread_messages": _messages(call),
+        "similar": _similar(call),
+        "earlier": _earlier(request),
+        "form": decision_form or initial_decision(request),
+        "arguments_form": arguments_form or ArgumentsForm(call.args, call.args_schema),
+        "open_box": decision_form.data.get("decision", "") if decision_form else "",
+    }
+
+
+def heading(request: ApprovalRequest) -> str:
+    call = request.tool_call
+    words = {"person": call.user, "tool": call.tool}
+    if request.question == ApprovalRequest.Question.OUTCOME:
+        return _("%(tool)s was cut off while it ran for %(person)s") % words
+    if request.is_pending:
+        return _("%(person)s's assistant wants to run %(tool)s") % words
+    return _("%(person)s's assistant wanted to run %(tool)s") % words
+
+
+def arguments(call: ToolCall) -> list[Argument]:
+    """Every argument in full, beside the model's own where they differ."""
+    names = [
+        *ordered(call.args, call.args_schema),
+        *(name for name in call.proposed_args if name not in call.args),
+    ]
+    return [Argument(visible.visible(name), _value(call.args, name), _changed(call, name)) for name in names]
+
+
+def _value(args: dict[str, Any], name: str) -> SafeString:
+    return visible.value(args[name]) if name in args else SafeString("")
+
+
+def _changed(call: ToolCall, name: str) -> SafeString:
+    # As texts: 1 == True == 1.0 in Python, and the tool sees the difference.
+    before, now = _value(call.proposed_args, name), _value(call.args, name)
+    return before if before != now else SafeString("")
+
+
+def _messages(call: ToolCall) -> list[Message]:
+    newest = Message.objects.filter(thread=call.thread_id).order_by("-created_at", "-pk")[:MESSAGES]
+    return list(reversed(newest))
+
+
+def _similar(call: ToolCall) -> Iterable[ToolCall]:
+    """The requester's last calls of the same tool."""
+    same = ToolCall.objects.filter(user=call.user_id, tool=call.tool).exclude(pk=call.pk)
+    return same.select_related("decided_by").order_by("-created_at")[:SIMILAR]
+
+
+def _earlier(request: ApprovalRequest) -> Iterable[ApprovalRequest]:
+    others = ApprovalRequest.objects.filter(tool_call=request.tool_call_id).exclude(pk=request.pk)
+    return others.select_related("decided_by").order_by("created_at")
+
+
+def summary(call: ToolCall) -> SafeString:
+    """Enough to know which one is meant: tool, arguments in short, requester."""
+    return format_html(
+        _("{tool} ({args}) for {person}"),
+        tool=visible.visible(call.tool),
+        args=arguments_line(call),
+        person=visible.visible(str(call.user)),
+    )
+
+
+def arguments_line(call: ToolCall) -> SafeString:
+    """The arguments in one short line."""
+    names = ordered(call.args, call.args_schema)
+    pairs = ((visible.visible(name), visible.value(call.args[name], limit=40)) for name in names)
+    return format_html_join(", ", "{} {}", pairs)
+
+
+def outcome(request: ApprovalRequest) -> SafeString:
+    """The message after a decision: what was decided, on what."""
+    request.refresh_from_db(fields=["status"])
+    request.tool_call.refresh_from_db(fields=["args", "decision"])
+    words = {
+        ("permission", "approve"): _("Approved: {}."),
+        ("permission", "edit"): _("Approved with changes: {}."),
+        ("permission", "respond"): _("Answered in the tool's place: {}."),
+        ("permission", "reject"): _("Rejected: {}."),
+        ("outcome", "approve"): _("To be run again: {}."),
+        ("outcome", "respond"): _("Its result was recorded: {}."),
+        ("outcome", "reject"): _("Marked as failed: {}."),
+    }
+    return format_html(words[request.question, request.tool_call.decision], summary(request.tool_call))

@@ -1,0 +1,138 @@
+"""Calls that wait for a decision, made as the engine makes them: a ledger row, then `advance`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from accounts.models import User
+from assistants.shop.tools import refund_order, send_email
+from django.contrib.auth.models import Group
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+from runtime import ledger
+from runtime.models import Assistant, Message, Run, Thread, ToolCall
+
+from apps.approvals.models import ApprovalRequest, PolicyRule
+
+REFUND = {"order_number": 1042, "amount": "59.90", "reason": "broken"}
+EMAIL = {"to": "ada@example.com", "subject": "Hello", "body": "On its way."}
+SCHEMAS = {
+    "refund_order": refund_order.tool_call_schema.model_json_schema(),
+    "send_email": send_email.tool_call_schema.model_json_schema(),
+}
+QUEUE = "/admin/approvals/approvalrequest/"
+
+
+@pytest.fixture(autouse=True)
+def static_root(settings: Any, tmp_path: Path) -> None:
+    """WhiteNoise warns of a folder that `collectstatic` has not made, and a warning is an error."""
+    settings.STATIC_ROOT = tmp_path
+
+
+@pytest.fixture
+def rule(bob: User) -> PolicyRule:
+    """Everything sensitive waits for Approvers."""
+    return PolicyRule.objects.create(
+        name="all wait", verdict="ask", approvers=Group.objects.get(name="Approvers")
+    )
+
+
+@pytest.fixture
+def proposed(assistant: Assistant) -> Callable[..., ToolCall]:
+    """A call nobody has judged yet."""
+
+    def make(user: User, tool: str = "refund_order", args: Any = None, **fields: Any) -> ToolCall:
+        thread = Thread.objects.create(owner=user, assistant=assistant, title=f"{user}'s thread")
+        run = Run.objects.create(thread=thread, assistant=assistant, user=user, status="waiting", input={})
+        args = dict(args if args is not None else REFUND if tool == "refund_order" else EMAIL)
+        given = {"args_schema": SCHEMAS.get(tool, {"type": "object"}), "sensitive": True, **fields}
+        return ToolCall.objects.create(
+            thread=thread,
+            run=run,
+            user=user,
+            assistant=assistant,
+            task_id=str(uuid4()),
+            call_id=str(uuid4()),
+            tool=tool,
+            proposed_args=args,
+            args=args,
+            args_digest=ledger.digest(args),
+            **given,
+        )
+
+    return make
+
+
+@pytest.fixture
+def waiting(rule: PolicyRule, proposed: Callable[..., ToolCall]) -> Callable[..., ApprovalRequest]:
+    """A request for permission that waits."""
+
+    def make(user: User, *args: Any, **fields: Any) -> ApprovalRequest:
+        call = proposed(user, *args, **fields)
+        assert call.advance("waiting", policy=rule.name)
+        return call.approval_requests.get()
+
+    return make
+
+
+@pytest.fixture
+def cut_off(rule: PolicyRule, proposed: Callable[..., ToolCall]) -> Callable[..., ApprovalRequest]:
+    """A request about a call whose worker died in the middle."""
+
+    def make(user: User, *args: Any, **fields: Any) -> ApprovalRequest:
+        call = proposed(user, *args, **fields)
+        for state in ("approved", "running", "unknown"):
+            assert call.advance(state, policy=rule.name)
+        return call.approval_requests.get()
+
+    return make
+
+
+@pytest.fixture
+def say() -> Callable[..., Message]:
+    def make(call: ToolCall, content: str, role: str = "human") -> Message:
+        return Message.objects.create(
+            thread=call.thread, run=call.run, message_id=str(uuid4()), role=role, content=content
+        )
+
+    return make
+
+
+@pytest.fixture
+def threads_closed() -> Iterator[None]:
+    """Connections opened by a test's own threads would keep the database from being dropped."""
+    yield
+    connections.close_all()
+
+
+def page_of(request: ApprovalRequest) -> str:
+    return reverse("admin:approvals_approvalrequest_change", args=[request.pk])
+
+
+def decide_url(request: ApprovalRequest) -> str:
+    return reverse("admin:approvals_approvalrequest_decide", args=[request.pk])
+
+
+def post(client: Client, request: ApprovalRequest, decision: str, **fields: str) -> Any:
+    """What the decision page's form sends, unless `fields` say otherwise."""
+    data = {"decision": decision, "digest": request.tool_call.args_digest, **fields}
+    return client.post(decide_url(request), data)
+
+
+def edited(**changes: str) -> dict[str, str]:
+    """The fields of the arguments' form, as the page shows them, with `changes`."""
+    shown = {"order_number": "1042", "amount": "59.90", "reason": "broken", **changes}
+    return {f"arg-{name}": value for name, value in shown.items()}
+
+
+@pytest.fixture
+def allow_unsafe() -> Iterator[None]:
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    yield
+    del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
