@@ -58,4 +58,4 @@ def to_sign_in(request: ChatRequest) -> HttpResponse:
 
 def get_thread_for(user: User, thread_id: UUID) -> Thread:
     """The thread, if it is this person's. Http404 otherwise: whose it is, or that it is, is nobody's business."""
-    return get_object_or_404(Thread.objects.select_related("assistant"), pk=thread_id, owner=user)
+    return get_object_or_404(Thread.objects.of(user).select_related("assistant"), pk=thread_id)

@@ -124,7 +124,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             return SIGNED_OUT
         if at_the_door and not person.has_perm(USE_CHAT):
             return NOT_FOUND
-        return 0 if Thread.objects.filter(pk=self._thread_id, owner=person).exists() else NOT_FOUND
+        return 0 if Thread.objects.of(person).filter(pk=self._thread_id).exists() else NOT_FOUND
 
     def _person(self) -> User | AnonymousUser:
         """Whose session it is now: nobody's after a sign-out, a change of password, or when they were deactivated."""

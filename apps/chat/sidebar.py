@@ -11,7 +11,7 @@ PAGE_SIZE = 40
 
 
 def threads_of(user: User) -> QuerySet[Thread]:
-    return Thread.objects.with_status().filter(owner=user).select_related("assistant").order_by("-updated_at")
+    return Thread.objects.with_status().of(user).select_related("assistant").order_by("-updated_at")
 
 
 def page_of_threads(user: User, number: str | int | None = 1) -> Page[Thread]:

@@ -6,7 +6,6 @@ Each function is one transaction, fenced by the run's lease where the worker wri
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -16,8 +15,6 @@ from django.db.models.functions import Now
 
 from runtime import policy
 from runtime.models import Effect, Run, ToolCall, ToolState
-
-logger = logging.getLogger(__name__)
 
 RESULT_LIMIT = 256 * 1024  # characters of a result that are kept
 
@@ -73,14 +70,7 @@ def propose(run: Run, proposal: Proposal) -> ToolCall:
 
 
 def _judge(tool_call: ToolCall) -> None:
-    try:
-        with transaction.atomic():
-            verdict = policy.judge(tool_call)
-    except Exception:
-        logger.exception(
-            "policy failed", extra={"action": "policy_failed", "tool_call_id": str(tool_call.pk)}
-        )
-        verdict = policy.Verdict("deny", rule="unreadable policy", reason="The policy could not be read.")
+    verdict = policy.judge(tool_call)
     state = {"allow": ToolState.APPROVED, "ask": ToolState.WAITING}.get(verdict.kind, ToolState.DENIED)
     tool_call.advance(state, policy=verdict.rule, reason=verdict.reason)
 
@@ -89,7 +79,8 @@ def _judge(tool_call: ToolCall) -> None:
 def begin(run: Run, tool_call: ToolCall) -> bool:
     """Uses the permit: approved becomes running, once. False when the state is another by now.
 
-    An approval that no longer stands (the approver was deactivated, the policy changed) is asked for again.
+    An approval that no longer stands (the approver was deactivated, the rule changed) is asked for again; where
+    the policy denies the call by now, it is denied.
     """
     run.hold()
     tool_call.refresh_from_db(fields=["state", "args", "args_digest", "decided_by"])
@@ -100,7 +91,9 @@ def begin(run: Run, tool_call: ToolCall) -> bool:
     else:
         objection = policy.objection(tool_call)
     if objection:
-        tool_call.advance(ToolState.WAITING, reason=objection, decision="", decided_by=None, decided_at=None)
+        void = {"decision": "", "decided_by": None, "decided_at": None}
+        denied = policy.judge(tool_call).kind == "deny"
+        tool_call.advance(ToolState.DENIED if denied else ToolState.WAITING, reason=objection, **void)
         return False
     return tool_call.advance(ToolState.RUNNING, started_at=Now(), run=run)
 

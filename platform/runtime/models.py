@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
@@ -54,7 +55,11 @@ class Assistant(models.Model):
 
 
 class ThreadQuerySet(models.QuerySet["Thread"]):
-    def with_status(self) -> QuerySet[Thread]:
+    def of(self, owner: AbstractBaseUser) -> ThreadQuerySet:
+        """This person's threads, without those they deleted."""
+        return self.filter(owner=owner, deleted_at__isnull=True)
+
+    def with_status(self) -> ThreadQuerySet:
         """Adds `last_run_status` and `is_waiting`: read off the runs, so no thread can be left 'busy'."""
         newest = Run.objects.filter(thread=OuterRef("pk")).order_by("-created_at")
         waiting = ToolCall.objects.filter(thread=OuterRef("pk"), state__in=UNSETTLED)
@@ -77,6 +82,8 @@ class Thread(models.Model):
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("last active"), db_default=Now())
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    """Set when its owner deletes it. The row stays until retention ends: the audit of its tool calls hangs on it."""
 
     objects = ThreadQuerySet.as_manager()
 
@@ -92,8 +99,12 @@ class Thread(models.Model):
     def __str__(self) -> str:
         return self.title or str(_("New thread"))
 
-    def touch(self, **fields: Any) -> None:
-        Thread.objects.filter(pk=self.pk).update(updated_at=Now(), **fields)
+    def touch(self) -> None:
+        Thread.objects.filter(pk=self.pk).update(updated_at=Now())
+
+    def withdraw_from_owner(self) -> None:
+        """Its owner deletes it: it is gone for them, and kept for the audit."""
+        Thread.objects.filter(pk=self.pk, deleted_at__isnull=True).update(deleted_at=Now())
 
 
 class RunStatus(models.TextChoices):
@@ -335,8 +346,8 @@ TOOL_TRANSITIONS: dict[str, set[str]] = {
         ToolState.SUPERSEDED,
         ToolState.CANCELLED,
     },
-    # Back to waiting: the permit was void by the time it was to be used.
-    ToolState.APPROVED: {ToolState.RUNNING, ToolState.WAITING, ToolState.CANCELLED},
+    # Back to waiting, or denied: the permit was void by the time it was to be used.
+    ToolState.APPROVED: {ToolState.RUNNING, ToolState.WAITING, ToolState.DENIED, ToolState.CANCELLED},
     ToolState.RUNNING: {ToolState.DONE, ToolState.FAILED, ToolState.UNKNOWN},
     # A person settles it: run it again, record what it did, or call it failed.
     ToolState.UNKNOWN: {ToolState.APPROVED, ToolState.RESPONDED, ToolState.FAILED},

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
 from django.conf import settings
+from django.db import transaction
 
 from runtime.models import ToolCall
+
+logger = logging.getLogger(__name__)
+
+NO_POLICY = "No approval policy is configured."
+UNREADABLE = "The policy could not be read."
 
 
 @dataclass(frozen=True)
@@ -31,23 +38,36 @@ class Policy(Protocol):
         ...
 
 
-def configured() -> Policy | None:
+def judge(tool_call: ToolCall) -> Verdict:
+    """Fails closed: without a policy only calls that are not sensitive run, with a broken one none does."""
+    policy = _configured()
+    if policy is None:
+        allowed = not tool_call.sensitive
+        return Verdict("allow" if allowed else "deny", rule="no policy", reason="" if allowed else NO_POLICY)
+    try:
+        with transaction.atomic():
+            return policy.judge(tool_call)
+    except Exception:
+        _log_failure(tool_call)
+        return Verdict("deny", rule="unreadable policy", reason=UNREADABLE)
+
+
+def objection(tool_call: ToolCall) -> str:
+    policy = _configured()
+    if policy is None:
+        return NO_POLICY if tool_call.sensitive else ""
+    try:
+        with transaction.atomic():
+            return policy.objection(tool_call)
+    except Exception:
+        _log_failure(tool_call)
+        return UNREADABLE
+
+
+def _configured() -> Policy | None:
     path = getattr(settings, "COUNTERSIGN_POLICY", None)
     return cast(Policy, import_module(path)) if path else None
 
 
-def judge(tool_call: ToolCall) -> Verdict:
-    """Fails closed: without a policy only calls that are not sensitive run."""
-    policy = configured()
-    if policy is not None:
-        return policy.judge(tool_call)
-    if tool_call.sensitive:
-        return Verdict("deny", rule="no policy", reason="No approval policy is configured.")
-    return Verdict("allow", rule="no policy")
-
-
-def objection(tool_call: ToolCall) -> str:
-    policy = configured()
-    if policy is not None:
-        return policy.objection(tool_call)
-    return "No approval policy is configured." if tool_call.sensitive else ""
+def _log_failure(tool_call: ToolCall) -> None:
+    logger.exception("policy failed", extra={"action": "policy_failed", "tool_call_id": str(tool_call.pk)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from runtime.engine import Engine
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
-from apps.approvals.models import ApprovalRequest
+from apps.approvals import policy
+from apps.approvals.models import ApprovalRequest, PolicyRule
 from tests.support.engines import EngineOn, take_turn
+from tests.support.other_model import OtherModel
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -239,3 +242,51 @@ def test_stop_keeps_what_was_said(thread: Thread, engine_on: EngineOn) -> None:
 def events_of(thread: Thread, name: str) -> int:
     entries = redis_client().xrange(events.log_key(thread.pk))
     return sum(json.loads(fields[b"e"])["event"] == name for _, fields in entries)
+
+
+def test_a_policy_that_denies_after_the_approval_has_the_last_word(
+    thread: Thread, turn: Turn, order: Order, rules: None, bob: User, engine: Engine
+) -> None:
+    run = turn(thread, "Refund order 1042")
+    call = waiting(thread)
+    decisions.decide(bob, call.pk, {"type": "approve"})
+    PolicyRule.objects.create(name="No refunds today", tool="refund_order", verdict="deny")
+
+    assert resume_of(run, engine).status == RunStatus.SUCCESS
+    call.refresh_from_db()
+    assert call.state == ToolState.DENIED
+    assert Refund.objects.count() == 0
+
+
+def test_a_policy_that_breaks_lets_nothing_through(
+    thread: Thread, turn: Turn, order: Order, rules: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(tool_call: ToolCall) -> None:
+        raise RuntimeError("unreadable")
+
+    monkeypatch.setattr(policy, "judge", broken)
+
+    turn(thread, "Refund order 1042")
+
+    assert set(thread.tool_calls.values_list("state", flat=True)) == {ToolState.DENIED}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_endpoint_with_other_habits_does_as_well(
+    thread: Thread, engine_on: EngineOn, rules: None, bob: User, seed: int
+) -> None:
+    chance = random.Random(seed)
+    number, amount = chance.randint(1000, 99_999), Decimal(chance.randint(1, 5000)) / 100
+    order = Order.objects.create(number=number, customer="Cy", email="cy@example.com", total="50.00")
+    with OtherModel(seed) as model, engine_on(model.model, model.base_url) as engine:
+        for refunds in (1, 2):  # its call ids come again in every message
+            run = take_turn(engine, thread, f"refund {amount} of order {number}")
+            assert run.status == RunStatus.WAITING, run.error
+            decisions.decide(bob, waiting(thread).pk, {"type": "approve"})
+            assert resume_of(run, engine).status == RunStatus.SUCCESS
+            if amount * 2 > 50:
+                break
+            assert Refund.objects.count() == refunds
+
+    order.refresh_from_db()
+    assert order.refunded == amount * Refund.objects.count()

@@ -138,7 +138,7 @@ def delete(request: ChatRequest, thread_id: UUID) -> HttpResponse:
         Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
         error = _obstacle(thread)
         if not error:
-            thread.delete()
+            thread.withdraw_from_owner()
     if error:
         return render(
             request, "chat/thread_confirm_delete.html", {"thread": thread, "error": error}, status=409
