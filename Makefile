@@ -6,7 +6,7 @@ VENV := .venv/bin
 check: export PYTHONPATH := $(CURDIR)/platform
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench lock setup
+.PHONY: help run test check format messages bench lock setup
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ format: setup ## Put code and templates in shape
 	$(VENV)/ruff format .
 	$(VENV)/ruff check --fix .
 	@find templates apps platform -name '*.html' | xargs -r $(VENV)/djade --target-version 5.2
+
+messages: setup ## Bring the Chinese catalogue up to date; fails while something is not translated
+	$(VENV)/python templates/locale/extract.py
 
 bench: setup ## Measure; the last tables are in docs/
 	$(VENV)/python -m benchmarks $(ARGS)

@@ -7,7 +7,7 @@ longer marked leaves, and django.mo is compiled. The same sources give the same 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -102,7 +102,11 @@ def as_mo(catalog: Catalogue) -> bytes:
 
 
 def untranslated(catalog: Catalogue) -> list[str]:
-    return [str(message.id) for message in catalog if message.id and (not message.string or message.fuzzy)]
+    return [str(each.id) for each in catalog if each.id and (each.fuzzy or not _is_whole(each.string))]
+
+
+def _is_whole(string: str | Sequence[str]) -> bool:
+    return all([string] if isinstance(string, str) else string)
 
 
 def _is_source(folder: str) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from accounts.models import User
 from assistants.shop.models import Order, Refund
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall
 
 from tests.e2e.conftest import SignIn
@@ -74,7 +74,7 @@ def test_a_rejection_and_its_reason_reach_alice(sign_in: SignIn, alice: User, bo
 
     open_request(admin)
     admin.locator("summary", has_text="Reject").click()
-    admin.get_by_label("Reason").fill("The shop has closed its books")
+    admin.locator("[name='reason']").fill("The shop has closed its books")
     admin.get_by_role("button", name="Reject", exact=True).click()
 
     expect(card(chat)).to_have_attribute("data-state", "rejected")
@@ -163,7 +163,7 @@ def test_a_connection_dropped_again_and_again_doubles_nothing(sign_in: SignIn, a
     begin(page, "tell me a long story")
     for _ in range(4):
         page.wait_for_timeout(700)
-        page.evaluate("window.sockets.at(-1).close()")
+        page.evaluate("window.sockets.at(-1).close(4000)")  # as the page does when it hears nothing
 
     expect(page.locator("#composer")).to_have_attribute("data-status", "idle", timeout=40_000)
     assert_shows_all(page)
@@ -232,7 +232,7 @@ def test_without_javascript_forms_post_and_redirect(sign_in: SignIn, alice: User
     page = sign_in(alice, java_script_enabled=False)
     page.goto("/")
     page.locator("textarea[name=text]").fill("Refund order 1042")
-    page.locator("#send, button[type=submit], form button").first.click()
+    page.get_by_role("button", name="Send").click()
     page.wait_for_url(re.compile(r"/threads/[0-9a-f-]{36}/"))
     until(lambda: ToolCall.objects.filter(state="waiting").exists())
     page.reload()
@@ -251,10 +251,12 @@ def test_carol_does_not_find_alices_thread(sign_in: SignIn, alice: User, carol: 
 
 
 @pytest.mark.parametrize("path", ["/", QUEUE])
-def test_a_stranger_is_asked_to_sign_in(product: Product, page: Page, path: str) -> None:
+def test_a_stranger_is_asked_to_sign_in(product: Product, browser: Browser, path: str) -> None:
+    page = browser.new_page()
     page.goto(f"{product.url}{path}")
 
     assert "/login/" in page.url
+    page.close()
 
 
 def test_alice_is_not_let_into_the_queue(sign_in: SignIn, alice: User, bob: User, admin: User) -> None:
