@@ -18,7 +18,10 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
-    except (ImproperlyConfigured, EmbeddedError) as error:  # a wrong environment value, an unusable data folder
+    except (
+        ImproperlyConfigured,
+        EmbeddedError,
+    ) as error:  # a wrong environment value, an unusable data folder
         sys.exit(f"countersign: {error}")
 
 

@@ -10,7 +10,7 @@ import time
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from benchmarks.stack import Person, hidden_field, running
+from benchmarks.stack import Person, hidden_field, instant_model, running
 
 REQUEST = re.compile(r"/admin/approvals/approvalrequest/([0-9a-f-]{36})/change/")
 TOOL_TIME = """SELECT extract(epoch FROM finished_at - started_at) FROM runtime_toolcall
@@ -19,7 +19,7 @@ QUEUE = "/admin/approvals/approvalrequest/"
 
 
 def run(*, turns: int) -> None:
-    with running() as stack:
+    with instant_model() as model, running(**model) as stack:
         alice, bob = Person(stack.base, "alice"), Person(stack.base, "bob")
         whole = [asyncio.run(one_turn(alice, bob)) for _ in range(turns + 1)]
         tool = [float(seconds) for (seconds,) in stack.rows(TOOL_TIME)]
@@ -74,7 +74,8 @@ def table(measured: list[tuple[float, float]]) -> str:
     whole = sorted(1000 * total for total, _ in measured)
     without = sorted(1000 * (total - tool) for total, tool in measured)
     rows = [("whole", whole), ("tool left out", without)]
-    lines = [f"Decision POST -> first resumed token, {len(measured)} turns, milliseconds", ""]
+    title = f"Decision POST -> first resumed token, {len(measured)} turns, a model that answers at once"
+    lines = [f"{title}, milliseconds", ""]
     lines += ["|               |   p50 |   p95 |   max |", "| ------------- | ----: | ----: | ----: |"]
     for name, values in rows:
         p95 = values[min(len(values) - 1, int(0.95 * len(values)))]

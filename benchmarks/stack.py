@@ -50,6 +50,19 @@ class Stack:
 
 
 @contextmanager
+def instant_model() -> Iterator[dict[str, str]]:
+    """The environment for a model endpoint that never makes anybody wait."""
+    argv = [sys.executable, "-m", "embedded.demo_model", "--port", "0", "--delay", "0"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as model:
+        if model.stdout is None:
+            raise RuntimeError("the model endpoint has no output")
+        base_url = model.stdout.readline().split()[-1]  # "Demo model on http://…/v1"
+        yield {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "bench", "OPENAI_MODEL": "demo-model"}
+        model.terminate()
+
+
+@contextmanager
 def running(**env: str) -> Iterator[Stack]:
     """The product, started; stopped, its data deleted, at the end."""
     port = free_port()

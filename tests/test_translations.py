@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.timezone import now
 from runtime import ledger, runs
+from runtime.exceptions import ThreadWaiting
 from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
 
 from apps.approvals.models import ApprovalRequest, PolicyRule
@@ -246,5 +247,5 @@ def test_decision_page_is_chinese(
 def test_a_refusal_is_chinese(
     alice: User, waiting: ApprovalRequest, signed_in: Callable[[User], Client]
 ) -> None:
-    with translation.override("zh-hans"), pytest.raises(runs.ThreadWaiting, match="正在等待决定"):
+    with translation.override("zh-hans"), pytest.raises(ThreadWaiting, match="正在等待决定"):
         runs.send_message(waiting.tool_call.thread, alice, "Hello")

@@ -59,6 +59,7 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     if not request.close(status, decided_by=user, reason=note):
         request.refresh_from_db()
         raise AlreadyDecided(already(request))
+    runs.resume(tool_call)  # first, so that the worker is woken before anything is announced
     decided = tool_call.advance(
         state, decision=decision["type"], decided_by=user, decided_at=Now(), reason=note, **fields
     )
@@ -66,7 +67,6 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
         raise AlreadyDecided(
             _("The tool call no longer waits: it is %(state)s.") % {"state": tool_call.get_state_display()}
         )
-    runs.resume(tool_call)
     return tool_call
 
 
@@ -99,9 +99,9 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
 
 
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
-    requests = ApprovalRequest.objects.select_related("tool_call", "approvers", "decided_by").order_by(
-        "-created_at"
-    )
+    requests = ApprovalRequest.objects.select_related(
+        "tool_call__thread__assistant", "tool_call__user", "tool_call", "approvers", "decided_by"
+    ).order_by("-created_at")
     request = requests.filter(tool_call=tool_call_id).first()
     if request is None:
         raise ObjectDoesNotExist(_("No approval was asked for this tool call."))

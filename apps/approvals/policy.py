@@ -27,14 +27,20 @@ def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
     """The rule that says who is asked: the one that asks now, else the one the call was judged by."""
-    rule = matching_rule(tool_call)
+    return _asking(matching_rule(tool_call), tool_call)
+
+
+def _asking(rule: PolicyRule | None, tool_call: ToolCall) -> PolicyRule | None:
     if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
         return rule
     return PolicyRule.objects.filter(name=tool_call.policy).select_related("approvers").first()
 
 
 def judge(tool_call: ToolCall) -> Verdict:
-    rule = matching_rule(tool_call)
+    return _verdict(matching_rule(tool_call), tool_call)
+
+
+def _verdict(rule: PolicyRule | None, tool_call: ToolCall) -> Verdict:
     if rule is None and tool_call.sensitive:
         return Verdict("deny", rule="no rule", reason=_("No policy rule allows this tool."))
     if rule is None:
@@ -50,17 +56,18 @@ def judge(tool_call: ToolCall) -> Verdict:
 
 def objection(tool_call: ToolCall) -> str:
     """Asked again just before the effect: the rules and the approver as they are now."""
-    verdict = judge(tool_call)
+    rule = matching_rule(tool_call)
+    verdict = _verdict(rule, tool_call)
     if verdict.kind == "deny":
         return verdict.reason or _("The policy denies this tool by now.")
     if verdict.kind == "allow":
         return ""
-    approved = (
-        tool_call.approval_requests.filter(status=RequestStatus.APPROVED).order_by("-decided_at").first()
-    )
+    approvals = tool_call.approval_requests.filter(status=RequestStatus.APPROVED).select_related("decided_by")
+    approved = approvals.order_by("-decided_at").first()
     if approved is None or approved.decided_by is None:
         return _("Nobody has approved it.")
-    return _still_entitled(approved.decided_by, approved, asking_rule(tool_call))
+    approved.tool_call = tool_call
+    return _still_entitled(approved.decided_by, approved, _asking(rule, tool_call))
 
 
 def _still_entitled(approver: User, request: ApprovalRequest, rule: PolicyRule | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from contextlib import aclosing, suppress
 from importlib import import_module
 from typing import Any
@@ -29,6 +30,7 @@ from apps.chat.rendering import Frame, frames_of, reset_frames, token_frame
 
 logger = logging.getLogger(__name__)
 
+FRESH = 1.0  # seconds for which somebody who might read the thread still may
 BEAT = 5.0  # seconds between two looks at whether the person may still read this; each is sent as a beat
 SIGNED_OUT, NOT_FOUND = 4401, 4404  # close codes after which the page does not come back
 FAILED, RESTART = 1011, 1012  # and those after which it does
@@ -63,6 +65,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         if refusal:
             await self.close(refusal)
             return
+        self._checked_at = time.monotonic()
         work = (self._follow(_cursor(query.get("after", ""))), self._beat())
         self._tasks = tuple(asyncio.create_task(self._guard(each)) for each in work)
 
@@ -88,10 +91,17 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                 async for event in log:
                     if event["event"] == "reset":
                         break
-                    if event["event"] != "token" and (refusal := await in_database(self._refusal)):
+                    if event["event"] != "token" and (refusal := await self._late_refusal()):
                         return refusal
                     await self._send_event(event)
             cursor = await self._send_reset()
+
+    async def _late_refusal(self) -> int:
+        """A refusal found out since, looked for at most every FRESH seconds."""
+        if time.monotonic() - self._checked_at < FRESH:
+            return 0
+        self._checked_at = time.monotonic()
+        return await in_database(self._refusal)
 
     async def _beat(self) -> int:
         while not (refusal := await in_database(self._refusal)):

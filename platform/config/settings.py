@@ -112,7 +112,12 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.text("REDIS_URL") or paths.redis_url(HOME)
-_RQ = {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600, "DEFAULT_RESULT_TTL": 60}
+_RQ = {
+    "URL": REDIS_URL,
+    "DEFAULT_TIMEOUT": 3600,
+    "DEFAULT_RESULT_TTL": 60,
+    "SERIALIZER": "rq.serializers.JSONSerializer",
+}
 RQ_QUEUES = {name: dict(_RQ) for name in ("interactive", "batch", "maintenance")}
 RQ_SHOW_ADMIN_LINK = False  # its views let any staff user in; apps.observability guards and links them
 

@@ -49,6 +49,7 @@ class Engine:
     def __init__(self, name: str) -> None:
         self._name = name
         self._held: dict[UUID, Held] = {}
+        self._begun: dict[str, Future[str]] = {}
         self._draining = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -69,9 +70,14 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(START_LIMIT)
 
+    def begin(self, run_id: str) -> None:
+        """Claims and starts the run; perform() waits for it."""
+        self._begun[run_id] = self._call(self._perform(run_id))
+
     def perform(self, run_id: str) -> str:
-        """Claims the run and waits in the calling thread until it has ended. Returns what became of it."""
-        return str(self._call(self._perform(run_id)).result())
+        """Waits in the calling thread until the run, begun if it was not, has ended. Returns what became of it."""
+        begun = self._begun.pop(run_id, None) or self._call(self._perform(run_id))
+        return str(begun.result())
 
     def drain(self) -> None:
         """No new claims; every run is cut at its next step, checkpointed and given back."""

@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, models, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
@@ -21,6 +20,9 @@ from django.utils.translation import gettext_lazy as _
 
 from runtime import signals
 from runtime.exceptions import LeaseLost
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 # The namespace of LangGraph's own servers, so a graph has the same default assistant id everywhere.
 ASSISTANT_NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
@@ -55,7 +57,7 @@ class Assistant(models.Model):
 
 
 class ThreadQuerySet(models.QuerySet["Thread"]):
-    def of(self, owner: AbstractBaseUser) -> ThreadQuerySet:
+    def of(self, owner: User) -> ThreadQuerySet:
         """This person's threads, without those they deleted."""
         return self.filter(owner=owner, deleted_at__isnull=True)
 

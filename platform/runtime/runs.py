@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 from rq import Queue
+from rq.serializers import JSONSerializer
 
 from runtime import signals
 from runtime.exceptions import MessageTooLong, ThreadBusy, ThreadWaiting
@@ -130,7 +131,7 @@ def enqueue(run_ids: Iterable[UUID]) -> None:
 
 
 def queue() -> Queue:
-    return Queue(QUEUE, connection=redis_client(), default_timeout=-1)
+    return Queue(QUEUE, connection=redis_client(), default_timeout=-1, serializer=JSONSerializer)
 
 
 def job_id(run_id: UUID) -> str:

@@ -37,6 +37,8 @@ class GatedTool(BaseTool):
     """A tool behind the gateway. Made by `tool` or `gate`, never by hand."""
 
     inner: BaseTool
+    model: type[BaseModel] | None
+    """Of the arguments the model writes."""
     sensitive: bool
     effect: str
 
@@ -56,12 +58,12 @@ class GatedTool(BaseTool):
 
     async def _proposed(self, call: dict[str, Any]) -> ToolCall:
         context = current_run.get()  # LookupError outside a run: nothing may run unrecorded
-        args, schema = _checked(call["args"], self.tool_call_schema)
+        schema = cast(dict[str, Any], self.args_schema)
         proposal = ledger.Proposal(
             task_id=get_config()["configurable"]["checkpoint_ns"],
             call_id=call["id"],
             tool=self.name,
-            args=args,
+            args=self._checked(call["args"]),
             args_schema=schema,
             sensitive=self.sensitive,
             effect=self.effect,
@@ -69,18 +71,15 @@ class GatedTool(BaseTool):
         )
         return await in_database(ledger.propose, context.run, proposal)
 
+    def _checked(self, args: dict[str, Any]) -> dict[str, Any]:
+        """What the model wrote, checked and JSON-like. Raises pydantic's ValidationError.
 
-def _checked(args: dict[str, Any], schema: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the model wrote, checked and JSON-like, and the JSON schema. Raises pydantic's ValidationError.
-
-    A tool node adds state and runtime to the arguments of tools that ask for them: those are left out.
-    """
-    if isinstance(schema, dict):  # a tool that brings a bare JSON schema checks its arguments itself
-        known = schema.get("properties", {})
-        return {name: value for name, value in args.items() if name in known}, schema
-    model = cast(type[BaseModel], schema)
-    written = {name: value for name, value in args.items() if name in model.model_fields}
-    return model.model_validate(written).model_dump(mode="json"), model.model_json_schema()
+        A tool node adds state and runtime to the arguments of tools that ask for them: those are left out. A tool
+        that brings a bare JSON schema checks its arguments itself.
+        """
+        known = cast(dict[str, Any], self.args_schema).get("properties", {})
+        written = {name: value for name, value in args.items() if name in known}
+        return written if self.model is None else self.model.model_validate(written).model_dump(mode="json")
 
 
 def tool(*, sensitive: bool, effect: str) -> Callable[[Callable[..., Any]], GatedTool]:
@@ -105,11 +104,15 @@ def gate(inner: BaseTool, *, sensitive: bool, effect: str) -> GatedTool:
     """Puts any LangChain tool behind the gateway."""
     if effect not in Effect.values:
         raise ValueError(f"effect={effect!r} of {inner.name} is none of {', '.join(Effect.values)}")
+    # As plain JSON schema: what the model is told is what the queue shows, and edits are held against.
+    schema = inner.tool_call_schema
+    model = None if isinstance(schema, dict) else cast(type[BaseModel], schema)
     return GatedTool(
         name=inner.name,
         description=inner.description,
-        args_schema=inner.args_schema,
+        args_schema=cast(dict[str, Any], schema) if model is None else model.model_json_schema(),
         inner=inner,
+        model=model,
         sensitive=sensitive,
         effect=effect,
     )

@@ -19,9 +19,11 @@ from redis.exceptions import RedisError
 from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
+from rq.serializers import JSONSerializer
 from rq.timeouts import BaseDeathPenalty
 from rq.worker import BaseWorker, WorkerStatus
 
+from runtime import runs
 from runtime.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -48,17 +50,31 @@ class NoDeathPenalty(BaseDeathPenalty):
     def cancel_death_penalty(self) -> None: ...
 
 
+class RunJob(Job):
+    """A job that can only perform a run: an entry in the queue is code to whoever can write one."""
+
+    def _execute(self) -> Any:
+        if self.func_name != runs.EXECUTE_RUN:
+            raise PermissionError(f"{self.func_name} is not performed here: this queue is for runs only.")
+        return execute_run(*self.args)
+
+    # Callbacks are dotted paths as well; runs have none.
+    success_callback = failure_callback = stopped_callback = None
+
+
 class AsyncWorker(BaseWorker):
     """RQ's worker with slots in place of one job at a time."""
 
+    job_class = RunJob
     death_penalty_class = NoDeathPenalty
     max_connection_wait_time = 2.0
     log_job_description = False
 
     def __init__(self, *args: Any, concurrency: int = settings.WORKER_CONCURRENCY, **kwargs: Any) -> None:
         self._here = threading.local()
-        kwargs = {"worker_ttl": 30, "maintenance_interval": 15, "job_monitoring_interval": 10, **kwargs}
-        super().__init__(*args, **kwargs)
+        # RQ's own would take minutes to notice that a worker is gone.
+        intervals = {"worker_ttl": 30, "maintenance_interval": 15, "job_monitoring_interval": 10}
+        super().__init__(*args, **{"serializer": JSONSerializer, **intervals, **kwargs})
         self._concurrency = concurrency
         self._slots = threading.BoundedSemaphore(concurrency)
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="job")
@@ -114,6 +130,7 @@ class AsyncWorker(BaseWorker):
 
     def _perform(self, job: Job, queue: Queue) -> None:
         try:
+            self._begin(job)
             execution = self.prepare_execution(job)
             self._performing[execution.id] = (job, execution)
             try:
@@ -128,6 +145,11 @@ class AsyncWorker(BaseWorker):
         finally:
             self.execution = None
             self._slots.release()
+
+    def _begin(self, job: Job) -> None:
+        """The run starts while RQ still writes its books: some milliseconds that a person would wait."""
+        if _engine is not None and job.func_name == runs.EXECUTE_RUN:
+            _engine.begin(*job.args)
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         super().set_state(WorkerStatus.BUSY if self._performing else state, pipeline)

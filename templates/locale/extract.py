@@ -31,7 +31,7 @@ KEYWORDS["gettext_noop"] = None
 
 
 def extract_template(
-    file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Mapping[str, Any]
+    file: IO[bytes], keywords: Mapping[str, Any], comment_tags: Collection[str], options: Any
 ) -> Iterator[Any]:
     """A template as Django turns it into Python-like source, without the indentation Python would object to."""
     lines = templatize(file.read().decode()).splitlines()
@@ -39,7 +39,7 @@ def extract_template(
     return extract_python(BytesIO(source.encode()), keywords, comment_tags, options)
 
 
-METHODS = [("**.py", "python"), ("**.html", extract_template), ("**.txt", extract_template)]
+METHODS: Any = [("**.py", "python"), ("**.html", extract_template), ("**.txt", extract_template)]
 
 
 class Catalogue(Catalog):
@@ -105,8 +105,8 @@ def untranslated(catalog: Catalogue) -> list[str]:
     return [str(each.id) for each in catalog if each.id and (each.fuzzy or not _is_whole(each.string))]
 
 
-def _is_whole(string: str | Sequence[str]) -> bool:
-    return all([string] if isinstance(string, str) else string)
+def _is_whole(string: str | Sequence[str] | None) -> bool:
+    return all(string) if isinstance(string, (list, tuple)) else bool(string)
 
 
 def _is_source(folder: str) -> bool:

@@ -23,8 +23,8 @@ from apps.approvals.models import ApprovalRequest, PolicyRule
 REFUND = {"order_number": 1042, "amount": "59.90", "reason": "broken"}
 EMAIL = {"to": "ada@example.com", "subject": "Hello", "body": "On its way."}
 SCHEMAS = {
-    "refund_order": refund_order.tool_call_schema.model_json_schema(),
-    "send_email": send_email.tool_call_schema.model_json_schema(),
+    "refund_order": refund_order.args_schema,
+    "send_email": send_email.args_schema,
 }
 QUEUE = "/admin/approvals/approvalrequest/"
 

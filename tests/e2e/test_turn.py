@@ -51,7 +51,7 @@ def last_answer(page: Page) -> Locator:
 
 
 def test_alice_asks_bob_approves_and_the_open_page_goes_on(
-    sign_in: SignIn, alice: User, bob: User, order: Order
+    sign_in: SignIn, product: Product, alice: User, bob: User, order: Order
 ) -> None:
     chat, admin = sign_in(alice), sign_in(bob)
     ask_for_refund(chat)
@@ -66,6 +66,10 @@ def test_alice_asks_bob_approves_and_the_open_page_goes_on(
     order.refresh_from_db()
     assert order.refunded == Decimal("59.90")
     assert Refund.objects.count() == 1
+    # It has served the chat, the admin and both sockets by now.
+    loaded = {name.split(".")[0] for name in product.web.modules()}
+    assert loaded.isdisjoint({"langgraph", "langchain", "langchain_core", "langchain_openai"})
+    assert "channels" in loaded
 
 
 def test_a_rejection_and_its_reason_reach_alice(sign_in: SignIn, alice: User, bob: User) -> None:

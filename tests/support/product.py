@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rq import Worker
 from runtime.redis_client import redis_client
@@ -39,13 +42,15 @@ class Web:
     def __init__(self, **env: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._env = environment(PYTHONPATH=f"{ROOT}:{ROOT / 'platform'}", **env)
+        self._testimony = Path(tempfile.mkdtemp()) / "modules"
+        path = f"{ROOT}:{ROOT / 'platform'}"
+        self._env = environment(PYTHONPATH=path, WITNESS=str(self._testimony), **env)
 
     def start(self) -> None:
         argv = [
             sys.executable,
             "-m",
-            "daphne",
+            "tests.support.witness",
             "-b",
             "127.0.0.1",
             "-p",
@@ -62,6 +67,13 @@ class Web:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(10)
+
+    def modules(self) -> set[str]:
+        """What the running server has imported."""
+        self._testimony.unlink(missing_ok=True)
+        self.process.send_signal(signal.SIGUSR1)
+        until(self._testimony.exists)
+        return set(self._testimony.read_text().split())
 
     def _is_live(self) -> bool:
         try:
