@@ -5,11 +5,13 @@ alice and carol are chat users, bob approves, dave audits, olga operates, admin 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from accounts import roles
 from accounts.models import User
 from django.apps import apps
@@ -124,3 +126,23 @@ def signed_in() -> Callable[[User], Client]:
         return client
 
     return make
+
+
+def _browser_tests_not_run(reporter: TerminalReporter) -> int:
+    return sum("tests/e2e/" in report.nodeid for report in reporter.stats.get("skipped", []))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    count = _browser_tests_not_run(terminalreporter)
+    if count:
+        terminalreporter.write_line(
+            f"{count} browser tests did NOT run: there is no Chromium on this machine."
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where a browser is required, a browser test that was skipped is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("REQUIRE_BROWSER") and reporter and _browser_tests_not_run(reporter):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
