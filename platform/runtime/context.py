@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from runtime.models import Run, ToolCall
 
@@ -13,6 +16,18 @@ class RunContext:
     run: Run
     why: str = field(default="")
     """What the model said last: shown beside the tool calls it proposed with it."""
+    locks: dict[UUID, asyncio.Lock] = field(default_factory=dict)
+
+    def lock_of(self, tool_call_id: UUID) -> asyncio.Lock:
+        """One execution at a time of one tool call in this run."""
+        return self.locks.setdefault(tool_call_id, asyncio.Lock())
+
+    async def settle(self, limit: float) -> None:
+        """Waits until no tool call is being executed any more, at most `limit` seconds for each."""
+        for lock in list(self.locks.values()):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit), lock:
+                    pass
 
 
 current_run: ContextVar[RunContext] = ContextVar("current_run")

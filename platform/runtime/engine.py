@@ -41,6 +41,7 @@ class Held:
     run: Run
     task: asyncio.Task[None]
     control: RunControl
+    is_stopping: bool = False
 
 
 class Engine:
@@ -177,7 +178,9 @@ class Engine:
 
     def _stop(self, run_id: UUID) -> None:
         held = self._held.get(run_id)
-        if held is not None:
+        # Once: a second cancellation would cut off what the first one still writes.
+        if held is not None and not held.is_stopping:
+            held.is_stopping = True
             held.task.cancel()
 
     async def _join(self, limit: float) -> None:

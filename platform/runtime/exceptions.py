@@ -70,3 +70,7 @@ class ModelAnswerIncomplete(Exception):
 
 class GraphNotFound(Exception):
     """No graph is registered under that id."""
+
+
+class UngatedTool(Exception):
+    """A graph would call a tool past the gateway."""

@@ -9,7 +9,8 @@ from django.utils.module_loading import import_string
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 
-from runtime.exceptions import GraphNotFound
+from runtime.exceptions import GraphNotFound, UngatedTool
+from runtime.tools import GatedTool
 
 
 class Graphs:
@@ -32,5 +33,20 @@ class Graphs:
         module, _, attribute = path.rpartition(":") if ":" in path else path.rpartition(".")
         found = import_string(f"{module}.{attribute}")
         graph = found if isinstance(found, Pregel) else found()
+        _refuse_ungated(graph_id, graph)
         # A copy: the graph somebody else compiled keeps its own checkpointer elsewhere.
         return graph.copy(update={"checkpointer": self._checkpointer})
+
+
+def _refuse_ungated(graph_id: str, graph: Pregel[Any, Any, Any, Any]) -> None:
+    """A tool that a tool node calls past the gateway would run unseen: the graph is not run at all."""
+    if settings.COUNTERSIGN_ALLOW_UNGATED_TOOLS:
+        return
+    subgraphs = [subgraph for _, subgraph in graph.get_subgraphs(recurse=True)]
+    for node in [node for each in (graph, *subgraphs) for node in each.nodes.values()]:
+        for name, tool in getattr(node.bound, "tools_by_name", {}).items():
+            if not isinstance(tool, GatedTool):
+                raise UngatedTool(
+                    f"Graph {graph_id!r} would call the tool {name!r} past the gateway. "
+                    "Make it with runtime.tools.tool, or wrap it with runtime.tools.gate."
+                )

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from runtime import policy
+from runtime.exceptions import LeaseLost
 from runtime.models import Effect, Run, ToolCall, ToolState
 
 RESULT_LIMIT = 256 * 1024  # characters of a result that are kept
@@ -50,6 +51,7 @@ def propose(run: Run, proposal: Proposal) -> ToolCall:
         thread_id=run.thread_id,
         task_id=proposal.task_id,
         call_id=proposal.call_id,
+        proposed_digest=digest({"tool": proposal.tool, "args": proposal.args}),
         defaults={
             "run": run,
             "user_id": run.user_id,
@@ -102,16 +104,42 @@ def begin(run: Run, tool_call: ToolCall) -> bool:
 def begin_again(run: Run, tool_call: ToolCall) -> bool:
     """A call found running belonged to a worker that died. True when it may simply run once more."""
     run.hold()
-    if tool_call.effect in (Effect.NONE, Effect.IDEMPOTENT):
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "effect"])
+    if tool_call.state != ToolState.RUNNING:
+        return False
+    is_reviewed = digest(tool_call.args) == tool_call.args_digest
+    if is_reviewed and tool_call.effect in (Effect.NONE, Effect.IDEMPOTENT):
         return True
     tool_call.advance(ToolState.UNKNOWN, reason="The worker stopped in the middle of this call.")
     return False
 
 
 @transaction.atomic
-def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = "") -> bool:
+def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = "") -> None:
     """Records how a running call ended. Not fenced: what happened happened, whoever owns the run by now."""
     if len(result) > RESULT_LIMIT:
         result = f"{result[:RESULT_LIMIT]}\n[cut: {len(result)} characters in all]"
     clean = {"result": result.replace("\x00", "\ufffd"), "error": error.replace("\x00", "\ufffd")}
-    return tool_call.advance(state, finished_at=Now(), **clean)
+    tool_call.advance(state, finished_at=Now(), **clean)
+
+
+@transaction.atomic
+def give_up(run: Run, tool_call: ToolCall, error: str) -> None:
+    """A running call whose end nobody knows. Only for the run's owner: another attempt may be at it again."""
+    try:
+        run.hold()
+    except LeaseLost:
+        return
+    state = ToolState.FAILED if tool_call.effect == Effect.NONE else ToolState.UNKNOWN
+    tool_call.advance(state, finished_at=Now(), error=error)
+
+
+def abandon(run: Run) -> None:
+    """The turn ends; of its tool calls, what was not begun is cancelled, and how the rest ended is not known.
+
+    Called in the transaction that ends the run, so that no approval outlives its turn.
+    """
+    for tool_call in ToolCall.objects.filter(thread=run.thread_id, state=ToolState.APPROVED):
+        tool_call.advance(ToolState.CANCELLED, reason="The turn ended before it ran.", finished_at=Now())
+    for tool_call in ToolCall.objects.filter(run=run, state=ToolState.RUNNING):
+        give_up(run, tool_call, "The turn ended while it ran.")

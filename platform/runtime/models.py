@@ -134,8 +134,15 @@ class RunQuerySet(models.QuerySet["Run"]):
         older_input = same_thread.filter(older, status=RunStatus.PENDING, command__isnull=True)
         last_started = same_thread.filter(started_at__isnull=False).order_by("-started_at")
         waits = same_thread.filter(pk=Subquery(last_started.values("pk")[:1]), status=RunStatus.WAITING)
+        undone = ToolCall.objects.filter(thread=OuterRef("thread"), state__in=HOLDS_INPUT)
         turn_of_resume = Q(command__isnull=False) & ~Exists(older_resume)
-        turn_of_input = Q(command__isnull=True) & ~Exists(resume) & ~Exists(older_input) & ~Exists(waits)
+        turn_of_input = (
+            Q(command__isnull=True)
+            & ~Exists(resume)
+            & ~Exists(older_input)
+            & ~Exists(waits)
+            & ~Exists(undone)
+        )
         return self.filter(~Exists(running), turn_of_resume | turn_of_input, status=RunStatus.PENDING)
 
 
@@ -357,6 +364,7 @@ TOOL_TRANSITIONS: dict[str, set[str]] = {
 
 
 UNSETTLED = (ToolState.WAITING, ToolState.UNKNOWN)  # a person has to say how it goes on
+HOLDS_INPUT = (ToolState.WAITING, ToolState.APPROVED)  # new input would drop its interrupt in silence
 
 
 class Effect(models.TextChoices):
@@ -376,13 +384,13 @@ class ToolCall(models.Model):
     thread = models.ForeignKey(Thread, models.CASCADE, related_name="tool_calls", verbose_name=_("thread"))
     run = models.ForeignKey(Run, models.CASCADE, related_name="tool_calls", verbose_name=_("run"))
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="tool_calls", verbose_name=_("requester")
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="tool_calls", verbose_name=_("requester")
     )
     assistant = models.ForeignKey(
         Assistant, models.PROTECT, related_name="tool_calls", verbose_name=_("assistant")
     )
     task_id = models.CharField(max_length=100)
-    """LangGraph's task, stable over resumes and crashes. With `call_id` it names the call: models reuse ids."""
+    """LangGraph's task, stable over resumes and crashes."""
     call_id = models.CharField(_("call id"), max_length=200)
     tool = models.CharField(_("tool"), max_length=100)
     sensitive = models.BooleanField(_("sensitive"), default=False)
@@ -391,6 +399,8 @@ class ToolCall(models.Model):
     why = models.TextField(_("why"), blank=True)
     """What the model said as it proposed the call. Written by the model: never to be trusted."""
     proposed_args = models.JSONField(_("arguments as proposed"), default=dict)
+    proposed_digest = models.CharField(max_length=64, default="")
+    """Of the call as proposed, tool and arguments: models give one id to different calls."""
     args = models.JSONField(_("arguments as run"), default=dict)
     args_digest = models.CharField(max_length=64)
     """SHA-256 of the canonical `args`: what was reviewed is what runs."""
@@ -399,7 +409,7 @@ class ToolCall(models.Model):
     decision = models.CharField(_("decision"), max_length=10, blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
-        models.SET_NULL,
+        models.PROTECT,
         null=True,
         blank=True,
         related_name="decisions",
@@ -424,7 +434,9 @@ class ToolCall(models.Model):
             models.Index(fields=["state", "created_at"], name="toolcall_by_state"),
         ]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["thread", "task_id", "call_id"], name="toolcall_once"),
+            models.UniqueConstraint(
+                fields=["thread", "task_id", "call_id", "proposed_digest"], name="toolcall_once"
+            ),
             models.CheckConstraint(condition=Q(state__in=ToolState.values), name="toolcall_state_known"),
             models.CheckConstraint(condition=Q(effect__in=Effect.values), name="toolcall_effect_known"),
         ]
@@ -444,11 +456,13 @@ class ToolCall(models.Model):
     def advance(self, to: str, **fields: Any) -> bool:
         """Moves to `to` with `fields`; False when the row is in no state from which `to` can be reached.
 
-        Sends `tool_call_changed` inside the transaction: a receiver that raises undoes the change.
+        Either way this object is as the row is by then. Sends `tool_call_changed` inside the transaction: a
+        receiver that raises undoes the change.
         """
         sources = [state for state, targets in TOOL_TRANSITIONS.items() if to in targets]
-        if not ToolCall.objects.filter(pk=self.pk, state__in=sources).update(state=to, **fields):
-            return False
+        is_moved = ToolCall.objects.filter(pk=self.pk, state__in=sources).update(state=to, **fields) == 1
         self.refresh_from_db()
+        if not is_moved:
+            return False
         signals.tool_call_changed.send(ToolCall, tool_call=self)
         return True

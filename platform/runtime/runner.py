@@ -18,7 +18,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import events, signals
+from runtime import events, ledger, signals
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
 from runtime.exceptions import LeaseLost
@@ -27,6 +27,7 @@ from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, ToolCall, m
 
 logger = logging.getLogger(__name__)
 
+TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
 FLUSH_INTERVAL = 0.03  # seconds between two flushes of tokens; the first goes out at once
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -123,10 +124,11 @@ class Runner:
 
     async def _finish(self, status: str, **fields: Any) -> None:
         await self._stream.flush()
-        await in_database(self._run.finish, status, tokens=self._tokens, **fields)
+        await in_database(_end, self._run, status, tokens=self._tokens, **fields)
 
     async def _stopped(self) -> None:
         """A person pressed Stop: what was said so far stays, marked as cut off."""
+        await self._context.settle(TOOL_SETTLE)
         await self._keep_partial()
         await self._finish(RunStatus.CANCELLED)
 
@@ -237,6 +239,14 @@ def _answers(interrupts: tuple[Interrupt, ...], run: Run) -> dict[str, Any]:
     }
     decided = ToolCall.objects.filter(pk__in=by_call, thread=run.thread_id).exclude(state__in=UNSETTLED)
     return {by_call[str(pk)]: "decided" for pk in decided.values_list("pk", flat=True)}
+
+
+@transaction.atomic
+def _end(run: Run, status: str, **fields: Any) -> None:
+    run.hold()
+    if status != RunStatus.WAITING:
+        ledger.abandon(run)
+    run.finish(status, **fields)
 
 
 @transaction.atomic

@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from runtime import signals
+from runtime import ledger, signals
 from runtime.exceptions import MessageTooLong, ThreadBusy, ThreadWaiting
-from runtime.models import ACTIVE, UNSETTLED, Message, Role, Run, RunStatus, Thread, ToolCall
+from runtime.models import ACTIVE, UNSETTLED, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 logger = logging.getLogger(__name__)
@@ -107,18 +107,29 @@ def resume(tool_call: ToolCall) -> Run:
 def cancel_run(run: Run) -> bool:
     """Stops a run: at once when it is queued, else as soon as its worker hears of it. False when it has ended."""
     with transaction.atomic():
+        if run.command is not None and Run.objects.filter(pk=run.pk, status=RunStatus.PENDING).exists():
+            return _stop_before_resuming(run)
         queued = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
         if queued.update(status=RunStatus.CANCELLED, ended_at=Now(), cancel_requested_at=Now()):
             run.refresh_from_db()
             signals.run_changed.send(Run, run=run)
             return True
-        asked = Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING).update(cancel_requested_at=Now())
-    if asked:
+        running = Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING)
+        is_running = running.exists()
+        is_first = running.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now())
+    if is_first:
         try:
             redis_client().publish(STOP_CHANNEL, str(run.pk))
         except RedisError:
             logger.warning("stop not published", extra={"action": "stop_unpublished", "run_id": str(run.pk)})
-    return bool(asked)
+    return is_running
+
+
+def _stop_before_resuming(run: Run) -> bool:
+    """What was approved will not run. The resume itself stays: the graph has to hear of it, or it waits for ever."""
+    for tool_call in ToolCall.objects.filter(thread=run.thread_id, state=ToolState.APPROVED):
+        tool_call.advance(ToolState.CANCELLED, reason="Stopped by the requester.", finished_at=Now())
+    return True
 
 
 def enqueue(run_ids: Iterable[UUID]) -> None:
@@ -150,27 +161,30 @@ def reconcile() -> dict[str, int]:
 def _take_over() -> int:
     """Runs of dead workers go back to pending; one that has killed too many workers ends as an error."""
     expired = Run.objects.filter(status=RunStatus.RUNNING, lease_expires_at__lt=Now())
+    for run in expired.filter(cancel_requested_at__isnull=False):
+        _end_expired(run, RunStatus.CANCELLED)
     spent = expired.filter(attempt__gte=settings.RUN_MAX_ATTEMPTS + F("drains"))
     for run in spent:
-        _give_up(run)
+        deaths = run.attempt - run.drains
+        error = _("The worker died %(attempts)s times while it ran this. It was given up.") % {
+            "attempts": deaths
+        }
+        _end_expired(run, RunStatus.ERROR, error=error, error_type="WorkerDied")
     return expired.filter(attempt__lt=settings.RUN_MAX_ATTEMPTS + F("drains")).update(
         status=RunStatus.PENDING, lease_expires_at=None, worker=""
     )
 
 
 @transaction.atomic
-def _give_up(run: Run) -> None:
-    ended = Run.objects.filter(
+def _end_expired(run: Run, status: str, **fields: str) -> None:
+    """Ends a run whose worker is gone. What it had begun is not known; what was approved does not run."""
+    mine = Run.objects.filter(
         pk=run.pk, attempt=run.attempt, status=RunStatus.RUNNING, lease_expires_at__lt=Now()
     )
-    error = _("The worker died %(attempts)s times while it ran this. It was given up.") % {
-        "attempts": run.attempt
-    }
-    if ended.update(
-        status=RunStatus.ERROR, error=error, error_type="WorkerDied", lease_expires_at=None, ended_at=Now()
-    ):
-        run.refresh_from_db()
-        signals.run_changed.send(Run, run=run)
+    if not mine.select_for_update(no_key=True).exists():
+        return
+    ledger.abandon(run)
+    run.finish(status, **fields)
 
 
 def _not_queued(run_ids: list[UUID]) -> list[UUID]:

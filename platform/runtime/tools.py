@@ -54,7 +54,10 @@ class GatedTool(BaseTool):
                 f"{self.name} runs only for a model's tool call, with its id, so that it can be recorded."
             )
         tool_call = await self._proposed(input)
-        return await _carry_out(self, tool_call, input["id"])
+        # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
+        async with current_run.get().lock_of(tool_call.pk):
+            await in_database(tool_call.refresh_from_db, fields=["state"])
+            return await _carry_out(self, tool_call, input["id"])
 
     async def _proposed(self, call: dict[str, Any]) -> ToolCall:
         context = current_run.get()  # LookupError outside a run: nothing may run unrecorded
@@ -151,7 +154,8 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
             message = await asyncio.shield(work)
     except TimeoutError:
         work.cancel()
-        await _record_unfinished(tool_call, f"No answer within {settings.TOOL_TIME_LIMIT:g} s.")
+        error = f"No answer within {settings.TOOL_TIME_LIMIT:g} s."
+        await in_database(ledger.give_up, current_run.get().run, tool_call, error)
     except asyncio.CancelledError:
         await _stopped(tool_call, work)
         raise
@@ -185,12 +189,7 @@ async def _stopped(tool_call: ToolCall, work: asyncio.Task[Any]) -> None:
         await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(work.result().content))
         return
     work.cancel()
-    await _record_unfinished(tool_call, "Stopped while it ran.")
-
-
-async def _record_unfinished(tool_call: ToolCall, error: str) -> None:
-    state = ToolState.FAILED if tool_call.effect == Effect.NONE else ToolState.UNKNOWN
-    await in_database(ledger.finish, tool_call, state, error=error)
+    await in_database(ledger.give_up, current_run.get().run, tool_call, "Stopped while it ran.")
 
 
 def _text(content: Any) -> str:

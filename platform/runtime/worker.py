@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -148,8 +149,9 @@ class AsyncWorker(BaseWorker):
 
     def _begin(self, job: Job) -> None:
         """The run starts while RQ still writes its books: some milliseconds that a person would wait."""
-        if _engine is not None and job.func_name == runs.EXECUTE_RUN:
-            _engine.begin(*job.args)
+        with suppress(Exception):  # an entry that can't be read fails below, where RQ records it
+            if _engine is not None and job.func_name == runs.EXECUTE_RUN:
+                _engine.begin(*job.args)
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         super().set_state(WorkerStatus.BUSY if self._performing else state, pipeline)

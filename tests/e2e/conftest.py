@@ -40,7 +40,7 @@ def mail(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: its worker would perform other tests' runs
 def shared_product(
     django_db_setup: None, django_db_blocker: Any, paced_model: DemoModel, mail: Path
 ) -> Iterator[Product]:
@@ -94,9 +94,11 @@ def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
     assert serious == []
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser these tests are skipped, and the run says so; where it is required, they fail."""
+    """Last, since Playwright leaves an event loop running; skipped, and said so, where there is no browser."""
     here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    items[:] = [item for item in items if item not in set(here)] + here
     for item in here:
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.django_db(transaction=True))

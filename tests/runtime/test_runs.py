@@ -87,6 +87,8 @@ def test_a_message_never_overtakes_a_waiting_approval(thread: Thread, alice: Use
     assert Run.claim(queued.pk, "w") is None  # the resumed turn goes first, though it is younger
     claimed = Run.claim(resumed.pk, "w")
     assert claimed is not None
+    assert call.advance(ToolState.RUNNING)
+    assert call.advance(ToolState.DONE)
     claimed.finish(RunStatus.SUCCESS)
     assert Run.claim(queued.pk, "w") is not None
 

@@ -290,3 +290,19 @@ def test_another_endpoint_with_other_habits_does_as_well(
 
     order.refresh_from_db()
     assert order.refunded == amount * Refund.objects.count()
+
+
+def test_what_was_approved_and_then_stopped_does_not_run_and_the_thread_goes_on(
+    thread: Thread, turn: Turn, order: Order, rules: None, bob: User, engine: Engine
+) -> None:
+    run = turn(thread, "Refund order 1042")
+    call = waiting(thread)
+    decisions.decide(bob, call.pk, {"type": "approve"})
+    resumed = run.resumed_by.get()
+
+    assert runs.cancel_run(resumed)  # before any worker took it
+    assert resume_of(run, engine).status == RunStatus.SUCCESS
+    call.refresh_from_db()
+    assert call.state == ToolState.CANCELLED
+    assert Refund.objects.count() == 0
+    assert turn(thread, "hello").status == RunStatus.SUCCESS
