@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Hashable
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from uuid import UUID
+from typing import TYPE_CHECKING
 
 from runtime.models import Run, ToolCall
+
+if TYPE_CHECKING:
+    from runtime.ledger import Proposal
 
 
 @dataclass
@@ -16,11 +20,11 @@ class RunContext:
     run: Run
     why: str = field(default="")
     """What the model said last: shown beside the tool calls it proposed with it."""
-    locks: dict[UUID, asyncio.Lock] = field(default_factory=dict)
+    locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
 
-    def lock_of(self, tool_call_id: UUID) -> asyncio.Lock:
+    def lock_of(self, proposal: Proposal) -> asyncio.Lock:
         """One execution at a time of one tool call in this run."""
-        return self.locks.setdefault(tool_call_id, asyncio.Lock())
+        return self.locks.setdefault(proposal.key, asyncio.Lock())
 
     async def settle(self, limit: float) -> None:
         """Waits until no tool call is being executed any more, at most `limit` seconds for each."""

@@ -42,16 +42,31 @@ class Proposal:
     effect: str
     why: str
 
+    @property
+    def digest(self) -> str:
+        return digest({"tool": self.tool, "args": self.args})
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What makes it this call, in its thread."""
+        return self.task_id, self.call_id, self.digest
+
 
 @transaction.atomic
-def propose(run: Run, proposal: Proposal) -> ToolCall:
-    """The row of this call: made and judged at the first sight of it, found as it stands ever after."""
+def enter(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
+    """The row of this call, and whether it was just begun: an approved one is, in the same round trip."""
     run.hold()
+    tool_call = _found_or_made(run, proposal)
+    return tool_call, tool_call.state == ToolState.APPROVED and _use_permit(run, tool_call)
+
+
+def _found_or_made(run: Run, proposal: Proposal) -> ToolCall:
+    """Made and judged at the first sight of the call, found as it stands ever after."""
     tool_call, is_new = ToolCall.objects.select_related("assistant", "decided_by").get_or_create(
         thread_id=run.thread_id,
         task_id=proposal.task_id,
         call_id=proposal.call_id,
-        proposed_digest=digest({"tool": proposal.tool, "args": proposal.args}),
+        proposed_digest=proposal.digest,
         defaults={
             "run": run,
             "user_id": run.user_id,
@@ -79,15 +94,16 @@ def _judge(tool_call: ToolCall) -> None:
 
 @transaction.atomic
 def begin(run: Run, tool_call: ToolCall) -> bool:
-    """Uses the permit: approved becomes running, once. False when the state is another by now.
-
-    An approval that no longer stands (the approver was deactivated, the rule changed) is asked for again; where
-    the policy denies the call by now, it is denied.
-    """
+    """Approved becomes running, once. False when the state is another by now."""
     run.hold()
     tool_call.refresh_from_db(fields=["state", "args", "args_digest", "decided_by"])
-    if tool_call.state != ToolState.APPROVED:
-        return False
+    return tool_call.state == ToolState.APPROVED and _use_permit(run, tool_call)
+
+
+def _use_permit(run: Run, tool_call: ToolCall) -> bool:
+    """An approval that no longer stands (the approver was deactivated, the rule changed) is asked for again; where
+    the policy denies the call by now, it is denied.
+    """
     if digest(tool_call.args) != tool_call.args_digest:
         objection = "The arguments are not those that were reviewed."
     else:

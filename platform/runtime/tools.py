@@ -53,26 +53,26 @@ class GatedTool(BaseTool):
             raise TypeError(
                 f"{self.name} runs only for a model's tool call, with its id, so that it can be recorded."
             )
-        tool_call = await self._proposed(input)
+        run, proposal = current_run.get().run, self._proposal(input)  # LookupError outside a run
         # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
-        async with current_run.get().lock_of(tool_call.pk):
-            await in_database(tool_call.refresh_from_db, fields=["state"])
+        async with current_run.get().lock_of(proposal):
+            testpoint("before_permit")
+            tool_call, is_begun = await in_database(ledger.enter, run, proposal)
+            if is_begun:
+                await _execute(self, tool_call)
             return await _carry_out(self, tool_call, input["id"])
 
-    async def _proposed(self, call: dict[str, Any]) -> ToolCall:
-        context = current_run.get()  # LookupError outside a run: nothing may run unrecorded
-        schema = cast(dict[str, Any], self.args_schema)
-        proposal = ledger.Proposal(
+    def _proposal(self, call: dict[str, Any]) -> ledger.Proposal:
+        return ledger.Proposal(
             task_id=get_config()["configurable"]["checkpoint_ns"],
             call_id=call["id"],
             tool=self.name,
             args=self._checked(call["args"]),
-            args_schema=schema,
+            args_schema=cast(dict[str, Any], self.args_schema),
             sensitive=self.sensitive,
             effect=self.effect,
-            why=context.why,
+            why=current_run.get().why,
         )
-        return await in_database(ledger.propose, context.run, proposal)
 
     def _checked(self, args: dict[str, Any]) -> dict[str, Any]:
         """What the model wrote, checked and JSON-like. Raises pydantic's ValidationError.
@@ -132,7 +132,6 @@ async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> Tool
                 interrupt({"tool_call_id": str(tool_call.pk), "tool": tool_call.tool, "args": tool_call.args})
                 await in_database(tool_call.refresh_from_db)
             case ToolState.APPROVED:
-                testpoint("before_permit")
                 if await in_database(ledger.begin, run, tool_call):
                     await _execute(tool, tool_call)
             case ToolState.RUNNING:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from runtime import runs
 from runtime.exceptions import RuntimeRefusal
-from runtime.models import ACTIVE, UNSETTLED, Assistant, Thread
+from runtime.models import ACTIVE, HOLDS_INPUT, UNSETTLED, Assistant, Thread
 
 from apps.chat.access import USE_CHAT, ChatRequest, chat_user_required, get_thread_for
 from apps.chat.forms import MessageForm, NewThreadForm, TitleForm
@@ -151,7 +151,7 @@ def _obstacle(thread: Thread) -> str:
     """Why the thread can't be deleted now; empty when it can."""
     if thread.runs.filter(status__in=ACTIVE).exists():
         return _("The assistant is still at work here. Stop it, then delete the thread.")
-    if thread.tool_calls.filter(state__in=UNSETTLED).exists():
+    if thread.tool_calls.filter(state__in={*UNSETTLED, *HOLDS_INPUT}).exists():
         return _("A tool call of this thread waits for a decision. Withdraw it, then delete the thread.")
     return ""
 
