@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from contextlib import aclosing, suppress
 from importlib import import_module
 from typing import Any
@@ -30,9 +31,13 @@ from apps.chat.rendering import Frame, frames_of, reset_frames, token_frame
 
 logger = logging.getLogger(__name__)
 
+_open: Counter[int] = Counter()
+"""Sockets of each person in this process, by their pk; touched in the event loop only."""
+
 FRESH = 1.0  # seconds for which somebody who might read the thread still may
 BEAT = 5.0  # seconds between two looks at whether the person may still read this; each is sent as a beat
-SIGNED_OUT, NOT_FOUND = 4401, 4404  # close codes after which the page does not come back
+SOCKETS_EACH = 20  # that one person may have open here; more than anybody reads, less than what hurts others
+SIGNED_OUT, NOT_FOUND, TOO_MANY = 4401, 4404, 4429  # close codes after which the page does not come back
 FAILED, RESTART = 1011, 1012  # and those after which it does
 
 
@@ -40,6 +45,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     """Follows the log of one thread for its owner, from the cursor at which the page was rendered."""
 
     _tasks: tuple[asyncio.Task[None], ...] = ()
+    _counted_for: int | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -49,6 +55,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                 await self.close(RESTART)
             raise
         finally:
+            self._uncount()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -61,13 +68,29 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             name: values[0] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
         }
         self._language = _language(query.get("lang", ""))
-        refusal = await in_database(self._refusal, at_the_door=True)
+        refusal = await in_database(self._refusal) or self._count()
         if refusal:
             await self.close(refusal)
             return
         self._checked_at = time.monotonic()
         work = (self._follow(_cursor(query.get("after", ""))), self._beat())
         self._tasks = tuple(asyncio.create_task(self._guard(each)) for each in work)
+
+    def _count(self) -> int:
+        """TOO_MANY when this would be one more than this person may have open, else 0."""
+        person = self.scope["user"].pk
+        if _open[person] >= SOCKETS_EACH:
+            return TOO_MANY
+        _open[person] += 1
+        self._counted_for = person
+        return 0
+
+    def _uncount(self) -> None:
+        if self._counted_for is None:
+            return
+        _open[self._counted_for] -= 1
+        if not _open[self._counted_for]:
+            del _open[self._counted_for]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Nothing is expected from the page."""
@@ -127,12 +150,12 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
 
     # What follows reads the database.
 
-    def _refusal(self, *, at_the_door: bool = False) -> int:
+    def _refusal(self) -> int:
         """The code to close with when this person may not read the thread now; 0 when they may."""
         person = self._person()
         if not person.is_authenticated:
             return SIGNED_OUT
-        if at_the_door and not person.has_perm(USE_CHAT):
+        if not person.has_perm(USE_CHAT):
             return NOT_FOUND
         return 0 if Thread.objects.of(person).filter(pk=self._thread_id).exists() else NOT_FOUND
 

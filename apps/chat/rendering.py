@@ -16,13 +16,15 @@ from typing import Any
 from uuid import UUID
 
 from django.template.loader import render_to_string
-from runtime.models import Message, Role, RunStatus, Thread
+from runtime.models import Message, Role, RunStatus, Thread, ToolState
 from runtime.schemas import Event
 
 from apps.chat.tail import OpenMessage
 from apps.chat.timeline import Item, Turns, calls_of, composer_of, message_id, snapshot
 
 Frame = dict[str, Any]
+
+QUIET = {ToolState.RUNNING, ToolState.DONE, ToolState.FAILED}
 
 
 def frames_of(thread: Thread, event: Event) -> list[Frame]:
@@ -76,7 +78,11 @@ def _message(thread: Thread, event: Event) -> list[Frame]:
 
 def _tool_call(thread: Thread, event: Event) -> list[Frame]:
     call = calls_of(thread).filter(pk=event["data"]["pk"]).first()
-    return [_frame(thread, Turns(thread).card(call)), composer_frame(thread)] if call else []
+    if call is None:
+        return []
+    card = _frame(thread, Turns(thread).card(call))
+    # The composer is about who is waited for: that an approved call begins or ends is nothing to it.
+    return [card] if event["data"]["state"] in QUIET else [card, composer_frame(thread)]
 
 
 def _run(thread: Thread, event: Event) -> list[Frame]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext as _
@@ -30,9 +30,17 @@ def for_queue_operators(view: View) -> View:
             return redirect_to_login(request.get_full_path(), reverse("admin:login"))
         if not may_use_queues(request):
             raise PermissionDenied(_("The permission to use the queue dashboard is missing."))
-        return view(request, *args, **kwargs)
+        return _or_not_found(view, request, *args, **kwargs)
 
     return guarded
+
+
+def _or_not_found(view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    """django-rq takes the queue, worker or job that a URL names for granted, and fails in these ways without."""
+    try:
+        return view(request, *args, **kwargs)
+    except (AssertionError, IndexError, ValueError) as error:
+        raise Http404(str(error)) from error
 
 
 def may_use_queues(request: HttpRequest) -> bool:

@@ -6,7 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
@@ -58,7 +59,20 @@ class ExportsToolCalls(ToolCallModelAdmin):
     def export_view(self, request: HttpRequest, kind: str) -> StreamingHttpResponse:
         if not self.has_export_permission(request):
             raise PermissionDenied
-        return self._export(request, self.get_changelist_instance(request).get_queryset(request), kind)
+        try:
+            calls = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters as error:
+            raise BadRequest("A filter's value can't be read.") from error
+        return self._export(request, calls, kind)
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[ToolCall], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Django's own fails where a chosen row's id is none."""
+        try:
+            return super().response_action(request, queryset, *args, **kwargs)
+        except ValidationError as error:
+            raise BadRequest("A chosen row's id can't be read.") from error
 
     @admin.action(permissions=["export"], description=_("Export the chosen tool calls as CSV"))
     def export_as_csv(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> StreamingHttpResponse:

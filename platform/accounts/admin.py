@@ -9,6 +9,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.forms import AdminSignInForm
 from accounts.models import User
 
 if TYPE_CHECKING:
@@ -16,18 +17,38 @@ if TYPE_CHECKING:
 else:
     BaseUserAdmin = DjangoUserAdmin
 
+admin.site.login_form = AdminSignInForm
+
 ROLES_HELP = _(
     "Chat users talk to assistants. Approvers decide on tool calls, Operators watch runs and queues, Auditors read "
     "and export the record. Approvers, Operators and Auditors also need staff status to enter these pages."
 )
+# What makes somebody more than they are: who may edit people can't give these, to themselves least of all.
+POWERS = ("is_superuser", "is_staff", "groups", "user_permissions")
 
 
 @admin.register(User)
 class UserAdmin(BaseUserAdmin):
-    """Django's own, with the roles explained where they are given."""
+    """Django's own, with the roles explained where they are given, and given by superusers only.
+
+    Nobody is deleted: the record of what they asked and signed would go with them. Deactivate them instead.
+    """
 
     list_display = ("username", "email", "roles", "is_staff", "is_active", "last_login")
     list_filter = ("groups", "is_staff", "is_superuser", "is_active")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        given = super().get_readonly_fields(request, obj)
+        return given if _is_superuser(request) else (*given, *POWERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """A superuser's page and password are for superusers: they would be a way to become one."""
+        if obj and obj.is_superuser and not _is_superuser(request):
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
@@ -41,3 +62,7 @@ class UserAdmin(BaseUserAdmin):
         if db_field.name == "groups" and field is not None:
             field.help_text = ROLES_HELP
         return field
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return request.user.is_active and bool(getattr(request.user, "is_superuser", False))

@@ -3,8 +3,14 @@ from __future__ import annotations
 from django.contrib.auth import views
 from django.urls import URLPattern, path
 
+from accounts.forms import SignInForm
+
 urlpatterns: list[URLPattern] = [
-    path("login/", views.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path(
+        "login/",
+        views.LoginView.as_view(authentication_form=SignInForm, redirect_authenticated_user=True),
+        name="login",
+    ),
     path("logout/", views.LogoutView.as_view(), name="logout"),
     path("password/", views.PasswordChangeView.as_view(), name="password_change"),
     path("password/done/", views.PasswordChangeDoneView.as_view(), name="password_change_done"),

@@ -12,16 +12,20 @@ django_application = get_asgi_application()
 # After the apps are loaded: consumers import models.
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import re_path  # noqa: E402
 
 from apps.approvals.routing import websocket_urlpatterns as approvals_sockets  # noqa: E402
 from apps.chat.routing import websocket_urlpatterns as chat_sockets  # noqa: E402
+from config.sockets import NoSuchSocket, SameOrigin  # noqa: E402
+
+# Last: whatever else is asked for.
+no_such_socket = re_path(r"", NoSuchSocket.as_asgi())
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter([*chat_sockets, *approvals_sockets]))
+        "websocket": SameOrigin(
+            AuthMiddlewareStack(URLRouter([*chat_sockets, *approvals_sockets, no_such_socket]))
         ),
     }
 )

@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.refuse_unreadable",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -128,6 +129,8 @@ COUNTERSIGN_GRAPHS = {
     "shop": "assistants.shop.graph:build",
     **env.mapping("COUNTERSIGN_GRAPHS", {}),
 }
+# Whether a graph may call tools that are neither recorded nor judged.
+COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS", False)
 # The ports of runtime: who judges a tool call, and who decides on one that waits.
 COUNTERSIGN_POLICY = "apps.approvals.policy"
 COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
@@ -191,6 +194,7 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+FILE_UPLOAD_HANDLERS = ["config.uploads.NoFiles"]
 
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -228,7 +232,7 @@ STORAGES = {
 }
 
 EMAIL_BACKEND = env.text("COUNTERSIGN_EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend")
-EMAIL_FILE_PATH = HOME / "mail"
+EMAIL_FILE_PATH = paths.mail_dir(HOME)
 EMAIL_HOST = env.text("COUNTERSIGN_EMAIL_HOST", "localhost")
 EMAIL_PORT = env.integer("COUNTERSIGN_EMAIL_PORT", 25, minimum=1, maximum=65535)
 EMAIL_HOST_USER = env.text("COUNTERSIGN_EMAIL_USER")

@@ -3,7 +3,7 @@
 postgres/      the database cluster         secret-key      signs sessions, mode 0600
 redis/         Valkey's append-only file    demo-password   of the demo accounts, mode 0600
 log/           <name>.log of each process   up.lock up.pid  who runs on this folder
-run/           unix sockets
+run/           unix sockets                 mail/           what would have been sent
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ def redis_dir(home: Path) -> Path:
 
 def log_dir(home: Path) -> Path:
     return home / "log"
+
+
+def mail_dir(home: Path) -> Path:
+    return home / "mail"
 
 
 def run_dir(home: Path) -> Path:
@@ -76,7 +80,7 @@ def demo_password(home: Path) -> str:
 
 def make_layout(home: Path) -> None:
     """Make the folders that are missing. EmbeddedError when one can't be made or is not ours alone."""
-    for folder in (home, log_dir(home), redis_dir(home), run_dir(home)):
+    for folder in (home, log_dir(home), mail_dir(home), redis_dir(home), run_dir(home)):
         make_private(folder)
     if not os.access(home, os.W_OK | os.X_OK):
         raise FolderUnusable(home, "not writable")

@@ -103,7 +103,7 @@ class Stack:
         return self._program(
             "web",
             "-m",
-            "daphne",
+            "config.server",
             *listen,
             "config.asgi:application",
             is_ready=lambda: self.address.get("/health/live", host_header=host)[0] == 200,

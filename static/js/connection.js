@@ -2,7 +2,7 @@
 
 const SILENCE = 17000; // ms without a beat (the server sends one every 5 s) until a connection counts as dead
 const SHOWN = 2500; // ms for which "Caught up" stays
-const ENDS = { 4401: "signedOut", 4404: "gone" };
+const ENDS = { 4401: "signedOut", 4404: "gone", 4429: "tooMany" };
 
 const thread = document.querySelector("#thread");
 const banner = document.querySelector("#connection");

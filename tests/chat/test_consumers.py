@@ -223,6 +223,33 @@ async def test_it_is_closed_soon_after_the_person_may_no_longer_read(
     assert await close_code(socket) == 4401
 
 
+async def test_it_is_closed_soon_after_the_person_lost_the_role(
+    connect: Connect, alices: Client, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "BEAT", 0.1)
+    socket = connect(alices)
+    await socket.connect()
+    await in_database(thread.owner.groups.clear)
+
+    assert await close_code(socket) == 4404
+
+
+async def test_one_person_has_so_many_open_and_no_more(
+    connect: Connect, alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "SOCKETS_EACH", 1)
+    first, second, third = connect(alices), connect(alices), connect(alices)
+    await first.connect()
+    assert "beat" in json.loads(await first.receive_from(2))
+
+    await second.connect()
+    assert await close_code(second) == 4429
+
+    await first.disconnect()
+    await third.connect()
+    assert "beat" in json.loads(await third.receive_from(2))
+
+
 async def test_it_is_closed_when_the_thread_is_deleted(
     connect: Connect, alices: Client, thread: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:

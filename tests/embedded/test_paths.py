@@ -69,6 +69,7 @@ def test_demo_password_is_the_given_one_or_a_kept_one(
 
 def test_folders_are_for_their_owner_only(home: Path) -> None:
     assert {folder.stat().st_mode & 0o777 for folder in home.iterdir()} == {0o700}
+    assert paths.mail_dir(home).is_dir()
 
 
 def test_it_names_a_home_that_cannot_be_made(tmp_path: Path) -> None:

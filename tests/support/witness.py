@@ -1,4 +1,4 @@
-"""Daphne's own command line; on SIGUSR1 it writes the names of its loaded modules to $WITNESS."""
+"""The web server's command line; on SIGUSR1 it writes the names of its loaded modules to $WITNESS."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from daphne.cli import CommandLineInterface
+from config.server import main
 
 
 def testify(signum: int, frame: FrameType | None) -> None:
@@ -20,4 +20,4 @@ def testify(signum: int, frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, testify)
-    CommandLineInterface.entrypoint()
+    main()

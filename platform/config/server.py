@@ -1,0 +1,97 @@
+"""Daphne, with a bound on the body of a request.
+
+Daphne reads all of a body, and hands it on in pieces that it keeps, before Django sees the request: settings bound
+what Django parses, not what this process takes in. `python -m config.server` is Daphne's own command line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from daphne import server  # first: it installs the reactor that all else of Twisted takes
+from daphne.cli import CommandLineInterface
+from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
+
+LINGER = (
+    2.0  # seconds for which a refused sender is read and forgotten; a reset would take the answer from it
+)
+
+REFUSAL = (
+    b"HTTP/1.1 413 Content Too Large\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 23\r\n"
+    b"Connection: close\r\n"
+    b"\r\n"
+    b"This is more than fits\n"
+)
+
+
+def max_body_bytes() -> int:
+    """Twice what Django parses, for the encoding of a form around its text."""
+    return 2 * int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
+
+
+def _forget(data: bytes) -> None:
+    """What a refused sender goes on to send."""
+
+
+class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
+    """Answers 413 as soon as the body is known to be too large: by its header, or by what has come of it."""
+
+    _received = 0
+    _is_refused = False
+
+    def gotLength(self, length: int | None) -> None:  # Twisted's name
+        if (length or 0) > max_body_bytes():
+            self._refuse()
+            return
+        super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:  # Twisted's name
+        self._received += len(data)
+        if self._received > max_body_bytes():
+            self._refuse()
+        if not self._is_refused:
+            super().handleContentChunk(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._is_refused:
+            super().requestReceived(command, path, version)
+
+    def _refuse(self) -> None:
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self.requestHeaders.removeHeader(b"Expect")  # or "100 Continue" would follow the answer
+        channel: Any = self.channel
+        channel.dataReceived = _forget
+        channel.transport.write(REFUSAL)
+        channel.transport.loseWriteConnection()
+        channel.callLater(LINGER, channel.transport.abortConnection)
+
+
+class BoundedFactory(HTTPFactory):  # type: ignore[misc]  # daphne has no types
+    def buildProtocol(self, addr: Any) -> Any:  # Twisted's name
+        protocol = super().buildProtocol(addr)
+        protocol.requestFactory = BoundedRequest
+        return protocol
+
+
+class BoundedServer(server.Server):  # type: ignore[misc]  # daphne has no types
+    def run(self) -> None:
+        """Daphne names its factory in the middle of `run`, and nowhere else."""
+        server.HTTPFactory = BoundedFactory
+        super().run()
+
+
+class CommandLine(CommandLineInterface):  # type: ignore[misc]  # daphne has no types
+    server_class = BoundedServer
+
+
+def main() -> None:
+    CommandLine.entrypoint()
+
+
+if __name__ == "__main__":
+    main()
