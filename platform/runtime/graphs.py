@@ -43,7 +43,8 @@ def _refuse_ungated(graph_id: str, graph: Pregel[Any, Any, Any, Any]) -> None:
     if settings.COUNTERSIGN_ALLOW_UNGATED_TOOLS:
         return
     subgraphs = [subgraph for _, subgraph in graph.get_subgraphs(recurse=True)]
-    for node in [node for each in (graph, *subgraphs) for node in each.nodes.values()]:
+    nodes = [node for each in (graph, *subgraphs) if isinstance(each, Pregel) for node in each.nodes.values()]
+    for node in nodes:
         for name, tool in getattr(node.bound, "tools_by_name", {}).items():
             if not isinstance(tool, GatedTool):
                 raise UngatedTool(

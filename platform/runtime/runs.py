@@ -176,7 +176,7 @@ def _take_over() -> int:
 
 
 @transaction.atomic
-def _end_expired(run: Run, status: str, **fields: str) -> None:
+def _end_expired(run: Run, status: str, *, error: str = "", error_type: str = "") -> None:
     """Ends a run whose worker is gone. What it had begun is not known; what was approved does not run."""
     mine = Run.objects.filter(
         pk=run.pk, attempt=run.attempt, status=RunStatus.RUNNING, lease_expires_at__lt=Now()
@@ -184,7 +184,7 @@ def _end_expired(run: Run, status: str, **fields: str) -> None:
     if not mine.select_for_update(no_key=True).exists():
         return
     ledger.abandon(run)
-    run.finish(status, **fields)
+    run.finish(status, error=error, error_type=error_type)
 
 
 def _not_queued(run_ids: list[UUID]) -> list[UUID]:
