@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
@@ -15,6 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 
 POOL_SIZE = 10
 WAIT = 10.0  # seconds for a free connection
+SETUP_PAUSE = 0.1  # seconds
 SETUP_LOCK = 7_140_023  # any number: one worker at a time makes the tables
 
 
@@ -55,11 +57,17 @@ async def open_checkpointer() -> AsyncIterator[AsyncPostgresSaver]:
 
 
 async def _set_up(saver: AsyncPostgresSaver, pool: AsyncConnectionPool[AsyncConnection[DictRow]]) -> None:
-    lock = sql.SQL("SELECT pg_advisory_lock({})").format(SETUP_LOCK)
-    unlock = sql.SQL("SELECT pg_advisory_unlock({})").format(SETUP_LOCK)
+    """Makes the tables, one worker at a time.
+
+    The others ask again and again: one that waited inside the database would hold up the very CREATE INDEX
+    CONCURRENTLY it waits for, until a lock's time limit ended one of the two.
+    """
+    take = sql.SQL("SELECT pg_try_advisory_lock({}) AS is_ours").format(SETUP_LOCK)
+    give_back = sql.SQL("SELECT pg_advisory_unlock({})").format(SETUP_LOCK)
     async with pool.connection() as guard:
-        await guard.execute(lock)
+        while not (await (await guard.execute(take)).fetchone() or {}).get("is_ours"):  # noqa: ASYNC110
+            await asyncio.sleep(SETUP_PAUSE)
         try:
             await saver.setup()
         finally:
-            await guard.execute(unlock)
+            await guard.execute(give_back)
