@@ -58,8 +58,10 @@ def instant_model() -> Iterator[dict[str, str]]:
         if model.stdout is None:
             raise RuntimeError("the model endpoint has no output")
         base_url = model.stdout.readline().split()[-1]  # "Demo model on http://…/v1"
-        yield {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "bench", "OPENAI_MODEL": "demo-model"}
-        model.terminate()
+        try:
+            yield {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "bench", "OPENAI_MODEL": "demo-model"}
+        finally:
+            model.terminate()
 
 
 @contextmanager

@@ -68,6 +68,7 @@ class ApprovalRequestAdmin(RequestAdmin):
         "tool_call__args",
     ]
     search_help_text = gettext_lazy("Requester, tool, or a text in the arguments")
+    list_select_related = ["tool_call__user", "tool_call__assistant", "tool_call__thread", "decided_by"]
     list_per_page = 50
     show_full_result_count = False
     actions = [bulk.approve_selected, bulk.reject_selected]
@@ -83,10 +84,6 @@ class ApprovalRequestAdmin(RequestAdmin):
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return person(request).has_perm(DECIDE)
-
-    def get_queryset(self, request: HttpRequest) -> Requests:
-        related = ("tool_call__user", "tool_call__assistant", "tool_call__thread")
-        return super().get_queryset(request).select_related(*related, "decided_by", "approvers", "rule")
 
     def get_ordering(self, request: HttpRequest) -> list[str | Combinable]:
         """Who has waited longest comes first; of what is settled, the newest."""

@@ -8,11 +8,11 @@ from uuid import UUID
 from accounts.models import User
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from runtime import decisions as port
 from runtime import ledger, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision
 from runtime.models import ToolCall, ToolState
@@ -42,7 +42,10 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     Raises DecisionRefused (403), AlreadyDecided (409, also when the arguments are not those the person saw) and
     InvalidDecision (422: no reason for a rejection, arguments the tool does not take).
     """
-    request = _newest_request(tool_call_id)
+    return _carry_out(user, _newest_request(tool_call_id), decision)
+
+
+def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> ToolCall:
     user = User.objects.get(pk=user.pk)  # as they are now, not as they were when the page was loaded
     refusal = objection_to(user, request)
     if refusal:
@@ -77,10 +80,8 @@ def decide_request(user: User, request_id: UUID, decision: Decision) -> ToolCall
     A call can be asked about again, "may it run?" and later "what became of it?", with the same arguments. A page
     that shows the first question must not answer the second.
     """
-    request = ApprovalRequest.objects.select_for_update(of=("self",)).get(pk=request_id)
-    if not request.is_pending:
-        raise AlreadyDecided(already(request))
-    return port.decide(user, request.tool_call_id, decision)
+    request = _requests().select_for_update(of=("self",)).get(pk=request_id)
+    return _carry_out(user, request, decision)
 
 
 @transaction.atomic
@@ -99,13 +100,15 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
 
 
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
-    requests = ApprovalRequest.objects.select_related(
-        "tool_call__thread__assistant", "tool_call__user", "tool_call", "approvers", "decided_by"
-    ).order_by("-created_at")
-    request = requests.filter(tool_call=tool_call_id).first()
+    request = _requests().filter(tool_call=tool_call_id).order_by("-created_at").first()
     if request is None:
         raise ObjectDoesNotExist(_("No approval was asked for this tool call."))
     return request
+
+
+def _requests() -> QuerySet[ApprovalRequest]:
+    """With what a decision reads; each further join costs PostgreSQL more to plan than a row to fetch."""
+    return ApprovalRequest.objects.select_related("tool_call__thread", "approvers")
 
 
 def _outcome(request: ApprovalRequest, decision: Decision) -> tuple[str, str, dict[str, Any]]:

@@ -27,7 +27,7 @@ from runtime.models import Thread
 from runtime.schemas import Event
 
 from apps.chat.access import USE_CHAT
-from apps.chat.rendering import Frame, frames_of, reset_frames, token_frame
+from apps.chat.rendering import Frame, Page, reset_frames
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             name: values[0] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
         }
         self._language = _language(query.get("lang", ""))
-        refusal = await in_database(self._refusal) or self._count()
+        refusal = await in_database(self._admission) or self._count()
         if refusal:
             await self.close(refusal)
             return
@@ -111,12 +111,12 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         """Sends what happens until it may no longer be sent; returns the code to close with."""
         while True:
             async with aclosing(events.follow(self._thread_id, cursor)) as log:  # type: ignore[type-var]
-                async for event in log:
-                    if event["event"] == "reset":
+                async for batch in log:
+                    if batch[0]["event"] == "reset":
                         break
-                    if event["event"] != "token" and (refusal := await self._late_refusal()):
+                    if refusal := await self._late_refusal():
                         return refusal
-                    await self._send_event(event)
+                    await self._send_events(batch)
             cursor = await self._send_reset()
 
     async def _late_refusal(self) -> int:
@@ -132,11 +132,11 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             await asyncio.sleep(BEAT)
         return refusal
 
-    async def _send_event(self, event: Event) -> None:
-        frames = (
-            [token_frame(event)] if event["event"] == "token" else await in_database(self._frames_of, event)
+    async def _send_events(self, batch: list[Event]) -> None:
+        needs_rows = self._page.needs_rows(batch)
+        await self._send_frames(
+            await in_database(self._frames_of, batch) if needs_rows else self._frames_of(batch)
         )
-        await self._send_frames(frames)
 
     async def _send_reset(self) -> str:
         """The log has lost events the page has not seen: renders it anew. Returns the cursor to go on from."""
@@ -148,7 +148,20 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         for frame in frames:
             await self.send(json.dumps(frame, ensure_ascii=False))
 
+    def _frames_of(self, batch: list[Event]) -> list[Frame]:
+        with translation.override(self._language):
+            return self._page.frames_of(batch)
+
     # What follows reads the database.
+
+    def _admission(self) -> int:
+        refusal = self._refusal()
+        if not refusal:
+            try:
+                self._page = Page(self._thread_id)
+            except Thread.DoesNotExist:  # deleted since
+                return NOT_FOUND
+        return refusal
 
     def _refusal(self) -> int:
         """The code to close with when this person may not read the thread now; 0 when they may."""
@@ -165,16 +178,9 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         request.session = _session_store()(self.scope["session"].session_key)
         return get_user(request)
 
-    def _frames_of(self, event: Event) -> list[Frame]:
-        with translation.override(self._language):
-            return frames_of(self._thread(), event)
-
     def _reset_frames(self) -> list[Frame]:
         with translation.override(self._language):
-            return reset_frames(self._thread())
-
-    def _thread(self) -> Thread:
-        return Thread.objects.select_related("assistant").get(pk=self._thread_id)
+            return reset_frames(self._page.thread)
 
 
 def _session_store() -> type[SessionBase]:

@@ -7,11 +7,12 @@ A frame is what htmx's hx-ws takes, plus what thread.js needs to place it:
   {"append": element id, "text": text}    add text to an open message
   {"clear": run id}                       take away what an earlier attempt left open
   {"reset": cursor, "content": html}      the whole timeline anew
-The last frame of an event carries its id, from which the page resumes.
+The last frame of an event carries its id, from which the page resumes. What stands before it may come again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -24,25 +25,99 @@ from apps.chat.timeline import Item, Turns, calls_of, composer_of, message_id, s
 
 Frame = dict[str, Any]
 
+STREAMED = {"token", "message_started", "snapshot"}  # all of it is in the event
 QUIET = {ToolState.RUNNING, ToolState.DONE, ToolState.FAILED}
 
 
-def frames_of(thread: Thread, event: Event) -> list[Frame]:
-    """What changes on the page. Reads the database for all but tokens; call it where that may block."""
-    make = {
-        "message_started": _open_message,
-        "snapshot": _open_message,
-        "message": _message,
-        "tool_call": _tool_call,
-        "run": _run,
-    }[event["event"]]
-    frames: list[Frame] = make(thread, event) or [{}]
-    frames[-1]["id"] = event["id"]
-    return frames
+class Page:
+    """One open page of a thread. Between batches of events it keeps the rows that they would say had changed."""
+
+    def __init__(self, thread_id: UUID) -> None:
+        self.thread = Thread.objects.select_related("assistant").get(pk=thread_id)
+        self._turns = Turns(self.thread)
+
+    def needs_rows(self, batch: Sequence[Event]) -> bool:
+        """False when `frames_of` will not read the database: tokens, and what begins in a run that is known."""
+        return any(event["event"] not in STREAMED or self._is_news(event) for event in batch)
+
+    def _is_news(self, event: Event) -> bool:
+        return event["event"] != "token" and UUID(event["run_id"]) not in self._turns.runs
+
+    def frames_of(self, batch: Sequence[Event]) -> list[Frame]:
+        """What changes on the page. Of what changes twice in the batch, only what it came to is drawn."""
+        if self.needs_rows(batch):
+            self._turns = Turns(self.thread)
+        newest = {_subject(event): event["id"] for event in batch}
+        # First, because it comes with no id of its own: a page that missed it gets it with what follows it.
+        frames = [composer_frame(self.thread)] if any(map(_moves_composer, batch)) else []
+        for event in batch:
+            drawn = self._drawn(event, is_newest=newest[_subject(event)] == event["id"]) or [{}]
+            drawn[-1]["id"] = event["id"]
+            frames += drawn
+        return frames
+
+    def _drawn(self, event: Event, *, is_newest: bool) -> list[Frame]:
+        match event["event"]:
+            case "token":
+                return [_token(event)]
+            case "message_started" | "snapshot":
+                return [self._open_message(event)]
+            case "message":
+                return self._message(event)
+            case "tool_call" if is_newest:
+                return self._tool_call(event)
+            case "run":
+                return _cleared(event) + (self._run(event) if is_newest else [])
+        return []
+
+    def _open_message(self, event: Event) -> Frame:
+        data = event["data"]
+        message = OpenMessage(data["key"], event["run_id"], data.get("text", ""))
+        only = "missing" if event["event"] == "message_started" else "open"
+        return {**self._frame(self._turns.open(message)), "only": only}
+
+    def _message(self, event: Event) -> list[Frame]:
+        row = Message.objects.filter(thread=self.thread, pk=event["data"]["pk"]).first()
+        return [self._frame(self._turns.message(row))] if row else []
+
+    def _tool_call(self, event: Event) -> list[Frame]:
+        call = calls_of(self.thread).filter(pk=event["data"]["pk"]).first()
+        return [self._frame(self._turns.card(call))] if call else []
+
+    def _run(self, event: Event) -> list[Frame]:
+        """A run's own messages change too: one that was queued is not when its run begins."""
+        run_id = UUID(event["run_id"])
+        said = self.thread.messages.filter(run=run_id, role=Role.HUMAN)
+        items = [self._turns.message(row) for row in said]
+        items += [self._turns.notice(run) for run in self._turns.ended_badly() if run.pk == run_id]
+        return [self._frame(item) for item in items]
+
+    def _frame(self, item: Item) -> Frame:
+        return {"item": item.id, "content": render_item(self.thread, item)}
 
 
-def token_frame(event: Event) -> Frame:
-    return {"append": message_id(event["data"]["key"]), "text": event["data"]["text"], "id": event["id"]}
+def _subject(event: Event) -> tuple[str, Any]:
+    """What an event is about: a later event of the same subject in a batch makes an earlier one superfluous."""
+    match event["event"]:
+        case "tool_call":
+            return "tool_call", event["data"]["pk"]
+        case "run":
+            return "run", event["run_id"]
+    return event["event"], event["id"]
+
+
+def _moves_composer(event: Event) -> bool:
+    """The composer is about who is waited for: that an approved call begins or ends is nothing to it."""
+    return event["event"] == "run" or (event["event"] == "tool_call" and event["data"]["state"] not in QUIET)
+
+
+def _token(event: Event) -> Frame:
+    return {"append": message_id(event["data"]["key"]), "text": event["data"]["text"]}
+
+
+def _cleared(event: Event) -> list[Frame]:
+    """An attempt that begins, or a run that ends, leaves nothing open of an earlier attempt."""
+    return [{"clear": event["run_id"]}] if event["data"]["status"] != RunStatus.PENDING else []
 
 
 def reset_frames(thread: Thread) -> list[Frame]:
@@ -58,40 +133,3 @@ def composer_frame(thread: Thread) -> Frame:
 
 def render_item(thread: Thread, item: Item) -> str:
     return render_to_string(item.template, {"thread": thread, "item": item})
-
-
-def _frame(thread: Thread, item: Item) -> Frame:
-    return {"item": item.id, "content": render_item(thread, item)}
-
-
-def _open_message(thread: Thread, event: Event) -> list[Frame]:
-    data = event["data"]
-    message = OpenMessage(data["key"], event["run_id"], data.get("text", ""))
-    only = "missing" if event["event"] == "message_started" else "open"
-    return [{**_frame(thread, Turns(thread).open(message)), "only": only}]
-
-
-def _message(thread: Thread, event: Event) -> list[Frame]:
-    row = Message.objects.filter(thread=thread, pk=event["data"]["pk"]).first()
-    return [_frame(thread, Turns(thread).message(row))] if row else []
-
-
-def _tool_call(thread: Thread, event: Event) -> list[Frame]:
-    call = calls_of(thread).filter(pk=event["data"]["pk"]).first()
-    if call is None:
-        return []
-    card = _frame(thread, Turns(thread).card(call))
-    # The composer is about who is waited for: that an approved call begins or ends is nothing to it.
-    return [card] if event["data"]["state"] in QUIET else [card, composer_frame(thread)]
-
-
-def _run(thread: Thread, event: Event) -> list[Frame]:
-    """A run's own messages change too: one that was queued is not when its run begins."""
-    turns, run_id = Turns(thread), UUID(event["run_id"])
-    frames = [
-        _frame(thread, turns.message(row)) for row in thread.messages.filter(run=run_id, role=Role.HUMAN)
-    ]
-    if event["data"]["status"] != RunStatus.PENDING:
-        frames.append({"clear": event["run_id"]})
-    frames += [_frame(thread, turns.notice(run)) for run in turns.ended_badly() if run.pk == run_id]
-    return [*frames, composer_frame(thread)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
 from django.db import connection
+from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
+from langgraph.types import Interrupt
 from psycopg import AsyncConnection, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -28,6 +31,14 @@ def conninfo() -> dict[str, Any]:
         for key in ("dbname", "user", "password", "host", "port", "options")
         if params.get(key)
     }
+
+
+def pending_interrupts(saved: CheckpointTuple | None) -> Sequence[Interrupt]:
+    """The questions a checkpoint still waits on: those of tasks that have not written anything else yet."""
+    writes = saved.pending_writes or [] if saved else []
+    finished = {task for task, channel, _ in writes if channel not in (INTERRUPT, RESUME, ERROR)}
+    asked = [value for task, channel, value in writes if channel == INTERRUPT and task not in finished]
+    return [interrupt for each in asked for interrupt in (each if isinstance(each, Sequence) else [each])]
 
 
 @asynccontextmanager

@@ -147,10 +147,11 @@ def _reset(id: str) -> Event:
     return Event(id=id, event="reset", run_id="", data={})
 
 
-async def follow(thread_id: UUID | str, after: str = START) -> AsyncIterator[Event]:
+async def follow(thread_id: UUID | str, after: str = START) -> AsyncIterator[list[Event]]:
     """Yields the thread's events newer than `after`, oldest first, for ever: each once, none left out.
 
-    A reader that is too slow is caught up from the log; "reset" comes when the log no longer has what it missed.
+    They come in batches of what there is, never empty. "reset", alone in its batch, comes when the log no longer
+    has what a reader missed; one that is merely slow is caught up from the log.
     """
     cursor = after
     async with hub.subscribe(channel_name(thread_id)) as inbox:
@@ -160,16 +161,18 @@ async def follow(thread_id: UUID | str, after: str = START) -> AsyncIterator[Eve
             except (RedisError, OSError):
                 await asyncio.sleep(RETRY_DELAY)
                 continue
-            for event in missed:
-                yield event
-                cursor = event["id"]
-            async for item in inbox:
-                newest, _, payload = item.partition(" ")
-                if cursor != START and position(newest)[0] != position(cursor)[0]:
+            if missed:
+                yield missed
+                cursor = missed[-1]["id"]
+            async for items in inbox:
+                live = [(id, payload) for id, _, payload in (item.partition(" ") for item in items)]
+                logs = {position(id)[0] for id, _ in live} | {position(cursor)[0]} - {0}
+                if len(logs) > 1:
                     break  # a new log was begun: read() says "reset"
-                if position(newest) > position(cursor):
-                    yield parse(newest, payload)
-                    cursor = newest
+                fresh = [parse(id, payload) for id, payload in live if position(id) > position(cursor)]
+                if fresh:
+                    yield fresh
+                    cursor = fresh[-1]["id"]
 
 
 def notify(channel: str) -> None:

@@ -1,7 +1,7 @@
 """One subscription to Redis per process, shared by all its readers.
 
-A reader gets an inbox: an asynchronous iterator over the messages of its channel that ends whenever something may
-have been missed (it was too slow, or the connection was begun anew), so that the reader looks into the log.
+A reader gets an inbox: an asynchronous iterator over the messages of its channel, in batches. It ends whenever
+something may have been missed (it was too slow, or the connection was begun anew): the reader looks into the log.
 """
 
 from __future__ import annotations
@@ -45,9 +45,15 @@ class Inbox:
             self._queue.get_nowait()
         self._queue.put_nowait(GAP)
 
-    async def __aiter__(self) -> AsyncIterator[str]:
-        while (message := await self._queue.get()) != GAP:
-            yield message
+    async def __aiter__(self) -> AsyncIterator[list[str]]:
+        """Whatever is there, oldest first, as often as there is something."""
+        while True:
+            messages = [await self._queue.get()]
+            while not self._queue.empty():
+                messages.append(self._queue.get_nowait())
+            if GAP in messages:
+                return
+            yield messages
 
 
 class Hub:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
@@ -19,6 +20,7 @@ from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
 from runtime import events, ledger, signals
+from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
 from runtime.exceptions import LeaseLost
@@ -92,15 +94,20 @@ class Runner:
 
     async def _payload(self) -> Any:
         """What to call the graph with: the input, the answers to its interrupts, None to go on, or NOTHING_LEFT."""
-        state = await self._graph.aget_state(self._config)
-        began = state.metadata is not None and state.metadata.get("run_id") == str(self._run.pk)
+        saved = await cast(BaseCheckpointSaver[Any], self._graph.checkpointer).aget_tuple(self._config)
+        began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
+            state = await self._graph.aget_state(self._config)
             return _with_repair(self._run.input or {}, state)
-        if state.interrupts:
-            # Never None while an interrupt is pending: LangGraph would answer it with an older answer.
-            answers = await in_database(_answers, state.interrupts, self._run)
-            return Command(resume=answers) if answers else NOTHING_LEFT
-        return None if state.next else NOTHING_LEFT
+        interrupts = pending_interrupts(saved)  # a third of the time the whole state would take
+        if not interrupts:
+            state = await self._graph.aget_state(self._config)
+            if not state.interrupts:
+                return None if state.next else NOTHING_LEFT
+            interrupts = state.interrupts
+        # Never None while an interrupt is pending: LangGraph would answer it with an older answer.
+        answers = await in_database(_answers, interrupts, self._run)
+        return Command(resume=answers) if answers else NOTHING_LEFT
 
     async def _resting_status(self) -> str:
         state = await self._graph.aget_state(self._config)
@@ -230,7 +237,7 @@ def _with_repair(input: dict[str, Any], state: StateSnapshot) -> dict[str, Any]:
     return {**input, "messages": [*orphans, *input.get("messages", [])]} if orphans else input
 
 
-def _answers(interrupts: tuple[Interrupt, ...], run: Run) -> dict[str, Any]:
+def _answers(interrupts: Sequence[Interrupt], run: Run) -> dict[str, Any]:
     """{interrupt id: answer} for the pending interrupts that a person has decided on."""
     by_call = {
         interrupt.value["tool_call_id"]: interrupt.id

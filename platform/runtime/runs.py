@@ -72,7 +72,7 @@ def create_run(
     run = Run.objects.create(
         id=run_id,
         thread=thread,
-        assistant=thread.assistant,
+        assistant_id=thread.assistant_id,
         user=user,
         input=input,
         command=command,

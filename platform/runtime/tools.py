@@ -197,16 +197,26 @@ def _text(content: Any) -> str:
 
 def _message(tool_call: ToolCall, call_id: str) -> ToolMessage:
     """What the model is told of a settled call."""
-    by = tool_call.decided_by.get_username() if tool_call.decided_by else "nobody"
-    told = {
-        ToolState.DONE: tool_call.result,
-        ToolState.RESPONDED: tool_call.result,
-        ToolState.FAILED: f"Error: {tool_call.error}",
-        ToolState.REJECTED: f"Rejected by {by}: {tool_call.reason}",
-        ToolState.DENIED: f"Denied by policy: {tool_call.reason or tool_call.policy}",
-        ToolState.EXPIRED: "Expired: nobody decided in time.",
-        ToolState.SUPERSEDED: "Superseded by a newer message.",
-        ToolState.CANCELLED: "Cancelled by the requester.",
-    }[ToolState(tool_call.state)]
     ok = tool_call.state in (ToolState.DONE, ToolState.RESPONDED)
-    return ToolMessage(told, tool_call_id=call_id, name=tool_call.tool, status="success" if ok else "error")
+    status = "success" if ok else "error"
+    return ToolMessage(_told(tool_call), tool_call_id=call_id, name=tool_call.tool, status=status)
+
+
+def _told(tool_call: ToolCall) -> str:
+    match tool_call.state:
+        case ToolState.DONE | ToolState.RESPONDED:
+            return tool_call.result
+        case ToolState.FAILED:
+            return f"Error: {tool_call.error}"
+        case ToolState.REJECTED:
+            by = tool_call.decided_by.get_username() if tool_call.decided_by else "nobody"
+            return f"Rejected by {by}: {tool_call.reason}"
+        case ToolState.DENIED:
+            return f"Denied by policy: {tool_call.reason or tool_call.policy}"
+        case ToolState.EXPIRED:
+            return "Expired: nobody decided in time."
+        case ToolState.SUPERSEDED:
+            return "Superseded by a newer message."
+        case ToolState.CANCELLED:
+            return "Cancelled by the requester."
+    raise ValueError(f"A call that is {tool_call.state} has no answer yet.")

@@ -60,7 +60,7 @@ class Worker:
     def stream(self, run: Run, message_id: str, *texts: str) -> str:
         """Streams the beginning of a message, or more of it; returns its key."""
         key = message_key(message_id)
-        known = [event["data"].get("key") for event in self._log()]
+        known = [event["data"].get("key") for event in self.log()]
         if key not in known:
             self.announce("message_started", run, key=key)
         for text in texts:
@@ -98,7 +98,7 @@ class Worker:
         """Redis loses everything."""
         redis_client().flushdb()
 
-    def _log(self) -> list[Any]:
+    def log(self) -> list[Any]:
         entries: Any = redis_client().xrange(events.log_key(self.thread.pk))
         return [events.parse(id.decode(), fields[b"e"].decode()) for id, fields in entries]
 

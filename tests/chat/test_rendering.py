@@ -1,0 +1,73 @@
+"""What a page is sent of a batch of events, and what is read for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_django import DjangoAssertNumQueries
+from runtime.models import Thread, ToolState
+
+from apps.chat.rendering import Page
+from tests.chat.conftest import Worker
+
+
+def items(frames: list[dict[str, Any]], start: str) -> list[str]:
+    return [frame["item"] for frame in frames if frame.get("item", "").startswith(start)]
+
+
+def test_what_changes_twice_in_a_batch_is_drawn_once(
+    worker: Worker, thread: Thread, django_capture_on_commit_callbacks: Any
+) -> None:
+    run = worker.begin()
+    with django_capture_on_commit_callbacks(execute=True):
+        call = worker.call(run)
+        call.advance(ToolState.APPROVED)
+
+    frames = Page(thread.pk).frames_of(worker.log())
+
+    assert len(items(frames, "tool-call")) == 1
+    assert [frame.get("morph") for frame in frames].count("composer") == 1
+    assert "approved" in next(frame["content"] for frame in frames if "tool-call" in frame.get("item", ""))
+
+
+def test_every_event_leaves_its_id(worker: Worker, thread: Thread) -> None:
+    """A page resumes after the last id it saw: an event without one would come again, or never."""
+    run = worker.begin()
+    worker.stream(run, "m", "a", "b")
+    worker.call(run)
+    log = worker.log()
+
+    frames = Page(thread.pk).frames_of(log)
+
+    assert [frame["id"] for frame in frames if "id" in frame] == [event["id"] for event in log]
+
+
+def test_every_token_of_a_batch_is_sent(worker: Worker, thread: Thread) -> None:
+    run = worker.begin()
+    worker.stream(run, "m", "a", "b", "a")
+
+    frames = Page(thread.pk).frames_of(worker.log())
+
+    assert [frame["text"] for frame in frames if "append" in frame] == ["a", "b", "a"]
+
+
+def test_a_message_that_begins_in_a_known_run_costs_no_query(
+    worker: Worker, thread: Thread, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    run = worker.begin()
+    page = Page(thread.pk)
+    worker.stream(run, "m", "a")
+    streamed = [event for event in worker.log() if event["event"] in ("message_started", "token")]
+
+    with django_assert_num_queries(0):
+        assert not page.needs_rows(streamed)
+        assert items(page.frames_of(streamed), "message-")
+
+
+def test_a_run_begun_since_is_looked_up(worker: Worker, thread: Thread) -> None:
+    page = Page(thread.pk)
+    worker.stream(worker.begin(), "m", "a")
+    streamed = [event for event in worker.log() if event["event"] in ("message_started", "token")]
+
+    assert page.needs_rows(streamed)
+    assert items(page.frames_of(streamed), "message-")
