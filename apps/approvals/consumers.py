@@ -5,17 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from importlib import import_module
 
-from accounts.models import User
-from channels.db import database_sync_to_async
+from accounts.sessions import user_of
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.contrib.auth import get_user as signed_in_as
-from django.contrib.sessions.backends.base import SessionBase
 from django.db import Error as DatabaseError
-from django.http import HttpRequest
 from runtime import events
+from runtime.database import in_database
 
 from apps.approvals.permissions import VIEW, decidable
 
@@ -28,22 +23,17 @@ NOTHING_TO_SAY = 1003
 TRY_AGAIN = 1013
 
 
-def _session_store() -> type[SessionBase]:
-    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
-    return store
-
-
 class QueueConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """For staff who may see requests. Says {"waiting": n, "changed": bool}; nothing is decided over it."""
 
     async def connect(self) -> None:
+        """Accepts first: a page can't read why a handshake was refused."""
         self._changed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        code = await database_sync_to_async(self._objection)()
-        if code:
+        await self.accept()
+        if code := await in_database(self._close_code):
             await self.close(code)
             return
-        await self.accept()
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._report())]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
@@ -71,30 +61,21 @@ class QueueConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
             await asyncio.wait_for(self._changed.wait(), HEARTBEAT)
         is_changed = self._changed.is_set()
         self._changed.clear()
-        code = await database_sync_to_async(self._objection)()
-        if code:
+        if code := await in_database(self._close_code):
             await self.close(code)
             return False
-        waiting = await database_sync_to_async(self._waiting)()
+        waiting = await in_database(self._waiting)
         await self.send(json.dumps({"waiting": waiting, "changed": is_changed}))
         await asyncio.sleep(BREATH)
         return True
 
-    def _user(self) -> User | None:
-        """Who the session belongs to at this moment."""
-        request = HttpRequest()
-        request.session = _session_store()(self.scope["session"].session_key)
-        user = signed_in_as(request)
-        return user if isinstance(user, User) else None
-
-    def _objection(self) -> int:
-        """The code to close with; 0 when this person may listen."""
-        self._person = self._user()
+    def _close_code(self) -> int:
+        """0 when this person may listen."""
+        self._person = user_of(self.scope["session"].session_key)
         if self._person is None:
             return SIGNED_OUT
-        if not self._person.is_active or not self._person.is_staff or not self._person.has_perm(VIEW):
-            return FORBIDDEN
-        return 0
+        may_listen = self._person.is_staff and self._person.has_perm(VIEW)
+        return 0 if may_listen else FORBIDDEN
 
     def _waiting(self) -> int:
         return decidable(self._person).count() if self._person else 0

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from accounts.models import User
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
@@ -14,7 +13,7 @@ from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from runtime import ledger, runs
-from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision
+from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
 from runtime.models import ToolCall, ToolState
 from runtime.schemas import Decision
 
@@ -102,7 +101,7 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
     request = _requests().filter(tool_call=tool_call_id).order_by("-created_at").first()
     if request is None:
-        raise ObjectDoesNotExist(_("No approval was asked for this tool call."))
+        raise NothingAsked
     return request
 
 

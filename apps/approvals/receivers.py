@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals.models import ApprovalRequest
+from apps.approvals.models import ApprovalRequest, RequestStatus
 from apps.approvals.policy import asking_rule
 
 QUESTIONS = {
@@ -28,6 +28,9 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
         ApprovalRequest.objects.create(
             tool_call=tool_call, question=question, rule=rule, approvers=rule.approvers if rule else None
         )
+    elif tool_call.state == ToolState.SUPERSEDED:
+        for request in tool_call.approval_requests.filter(status=RequestStatus.PENDING):
+            request.close(RequestStatus.SUPERSEDED)
     transaction.on_commit(_notify)
 
 

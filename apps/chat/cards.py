@@ -44,16 +44,21 @@ class Argument:
     """None: the reviewer added it."""
     run: str | None
     """None: the reviewer took it away."""
-
-    @property
-    def is_changed(self) -> bool:
-        return self.proposed != self.run
+    is_changed: bool
 
 
 def arguments_of(proposed: Mapping[str, Any], run: Mapping[str, Any]) -> list[Argument]:
     """Every argument once, in the order the model gave them."""
     names = dict.fromkeys([*proposed, *run])
-    return [Argument(name, _shown(proposed, name), _shown(run, name)) for name in names]
+    return [
+        Argument(name, _shown(proposed, name), _shown(run, name), _json(proposed, name) != _json(run, name))
+        for name in names
+    ]
+
+
+def _json(arguments: Mapping[str, Any], name: str) -> str | None:
+    """As the tool sees it: "1" is not 1, and 1 is not True."""
+    return json.dumps(arguments[name], sort_keys=True) if name in arguments else None
 
 
 def _shown(arguments: Mapping[str, Any], name: str) -> str | None:
@@ -87,7 +92,7 @@ class Card:
 
     @property
     def is_edited(self) -> bool:
-        return bool(self.call.proposed_args != self.call.args)
+        return self.call.is_edited
 
     @property
     def arguments(self) -> list[Argument]:

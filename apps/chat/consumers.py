@@ -8,18 +8,12 @@ import logging
 import time
 from collections import Counter
 from contextlib import aclosing, suppress
-from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from accounts.models import User
+from accounts.sessions import user_of
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.auth.models import AnonymousUser
-from django.contrib.sessions.backends.base import SessionBase
-from django.http import HttpRequest
 from django.utils import translation
 from runtime import events
 from runtime.database import in_database
@@ -27,7 +21,7 @@ from runtime.models import Thread
 from runtime.schemas import Event
 
 from apps.chat.access import USE_CHAT
-from apps.chat.rendering import Frame, Page, reset_frames
+from apps.chat.rendering import Frame, Page, begins_anew, reset_frames
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +106,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         while True:
             async with aclosing(events.follow(self._thread_id, cursor)) as log:  # type: ignore[type-var]
                 async for batch in log:
-                    if batch[0]["event"] == "reset":
+                    if any(begins_anew(event) for event in batch):
                         break
                     if refusal := await self._late_refusal():
                         return refusal
@@ -139,7 +133,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         )
 
     async def _send_reset(self) -> str:
-        """The log has lost events the page has not seen: renders it anew. Returns the cursor to go on from."""
+        """Renders the page anew, as it stands now. Returns the cursor to go on from."""
         frames = await in_database(self._reset_frames)
         await self._send_frames(frames)
         return str(frames[-1]["id"])
@@ -165,27 +159,16 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
 
     def _refusal(self) -> int:
         """The code to close with when this person may not read the thread now; 0 when they may."""
-        person = self._person()
-        if not person.is_authenticated:
+        person = user_of(self.scope["session"].session_key)
+        if person is None:
             return SIGNED_OUT
         if not person.has_perm(USE_CHAT):
             return NOT_FOUND
         return 0 if Thread.objects.of(person).filter(pk=self._thread_id).exists() else NOT_FOUND
 
-    def _person(self) -> User | AnonymousUser:
-        """Whose session it is now: nobody's after a sign-out, a change of password, or when they were deactivated."""
-        request = HttpRequest()
-        request.session = _session_store()(self.scope["session"].session_key)
-        return get_user(request)
-
     def _reset_frames(self) -> list[Frame]:
         with translation.override(self._language):
             return reset_frames(self._page.thread)
-
-
-def _session_store() -> type[SessionBase]:
-    store: type[SessionBase] = import_module(settings.SESSION_ENGINE).SessionStore
-    return store
 
 
 def _language(asked: str) -> str:

@@ -120,6 +120,12 @@ def _cleared(event: Event) -> list[Frame]:
     return [{"clear": event["run_id"]}] if event["data"]["status"] != RunStatus.PENDING else []
 
 
+def begins_anew(event: Event) -> bool:
+    """True when the page has to be drawn anew: the log lost events, or a dead worker's attempt left something."""
+    is_attempt = event["event"] == "run" and event["data"]["status"] == RunStatus.RUNNING
+    return event["event"] == "reset" or (is_attempt and event["data"]["attempt"] > 1)
+
+
 def reset_frames(thread: Thread) -> list[Frame]:
     timeline = snapshot(thread)
     html = render_to_string("chat/_timeline.html", {"thread": thread, "timeline": timeline})

@@ -92,7 +92,7 @@ def _life_of(call: ToolCall) -> Iterator[tuple[datetime, str, str]]:
     if call.decided_at:
         yield call.decided_at, "tool_call_decided", _decision(call)
     if call.started_at:
-        edited = f" {ledger.canonical(call.args)}" if call.args != call.proposed_args else ""
+        edited = f" {ledger.canonical(call.args)}" if call.is_edited else ""
         yield call.started_at, "tool_call_started", f"{call.tool}{edited}"
     if call.finished_at:
         outcome = call.error or call.result

@@ -62,6 +62,14 @@ def boolean(name: str, default: bool) -> bool:
     return _checked(name, lambda: known[raw.strip().lower()], "true or false")
 
 
+def choice(name: str, default: str, allowed: list[str]) -> str:
+    """One of `allowed`. ImproperlyConfigured names them all."""
+    value = text(name) or default
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value} must be one of {', '.join(allowed)}.")
+    return value
+
+
 def names(name: str, default: list[str]) -> list[str]:
     """A comma-separated list, blanks dropped."""
     raw = os.environ.get(name)

@@ -145,6 +145,12 @@ RUN_HEARTBEAT = env.seconds("COUNTERSIGN_RUN_HEARTBEAT", 3.0)
 RUN_TIME_LIMIT = env.seconds("COUNTERSIGN_RUN_TIME_LIMIT", 600.0)
 RUN_MAX_ATTEMPTS = env.integer("COUNTERSIGN_RUN_MAX_ATTEMPTS", 3, minimum=1)
 RUN_STEP_LIMIT = env.integer("COUNTERSIGN_RUN_STEP_LIMIT", 50, minimum=1)
+RUN_TOKEN_LIMIT = env.integer("COUNTERSIGN_RUN_TOKEN_LIMIT", 500_000, minimum=1)  # in and out, one run
+RUN_TOOL_CALL_LIMIT = env.integer("COUNTERSIGN_RUN_TOOL_CALL_LIMIT", 100, minimum=1)
+USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # under way at once
+QUEUE_LIMIT = env.integer("COUNTERSIGN_QUEUE_LIMIT", 1000, minimum=1)  # runs that wait for a worker
+# What a message does while a tool call of its thread waits for a decision.
+WHEN_WAITING = env.choice("COUNTERSIGN_WHEN_WAITING", "refuse", ["refuse", "queue", "withdraw"])
 WORKER_CONCURRENCY = env.integer("COUNTERSIGN_WORKER_CONCURRENCY", 200, minimum=1)
 MODEL_CONNECT_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_CONNECT_TIMEOUT", 5.0)
 MODEL_IDLE_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_IDLE_TIMEOUT", 30.0)  # first token, and between two

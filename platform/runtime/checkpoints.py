@@ -7,19 +7,25 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from typing import Any, cast
 
+import psycopg
 from django.db import connection
 from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 from langgraph.types import Interrupt
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
+
+from runtime.context import current_run
+from runtime.exceptions import LeaseLost
 
 POOL_SIZE = 10
 WAIT = 10.0  # seconds for a free connection
 SETUP_PAUSE = 0.1  # seconds
+HOLD = "SELECT runtime_hold(%s, %s)"
+LEASE_LOST = "CS001"  # what it raises when the run is another attempt's
 SETUP_LOCK = 7_140_023  # any number: one worker at a time makes the tables
 
 
@@ -41,6 +47,24 @@ def pending_interrupts(saved: CheckpointTuple | None) -> Sequence[Interrupt]:
     return [interrupt for each in asked for interrupt in (each if isinstance(each, Sequence) else [each])]
 
 
+class FencedSaver(AsyncPostgresSaver):
+    """Writes for a run only while this attempt owns it. Raises LeaseLost where LangGraph writes a checkpoint."""
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        context = current_run.get(None)
+        try:
+            async with super()._cursor(pipeline=pipeline) as cursor:
+                if pipeline and context is not None:
+                    # Sent along with what is to be written, in the same transaction: no round trip more.
+                    await cursor.execute(HOLD, (context.run.pk, context.run.attempt))
+                yield cursor
+        except psycopg.Error as error:
+            if context is not None and error.sqlstate == LEASE_LOST:
+                raise LeaseLost(run_id=context.run.pk) from error
+            raise
+
+
 @asynccontextmanager
 async def open_checkpointer() -> AsyncIterator[AsyncPostgresSaver]:
     """The checkpointer of the running event loop, its tables made when they are missing."""
@@ -60,7 +84,7 @@ async def open_checkpointer() -> AsyncIterator[AsyncPostgresSaver]:
         open=False,
     )
     async with pool:
-        saver = AsyncPostgresSaver(pool, serde=JsonPlusSerializer())
+        saver = FencedSaver(pool, serde=JsonPlusSerializer())
         # Its one lock around every statement undoes the pool: 82 runs/s with it, 125 without.
         saver.lock = cast(Any, nullcontext())
         await _set_up(saver, pool)

@@ -9,6 +9,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from runtime.exceptions import LimitReached
 from runtime.models import Run, ToolCall
 
 if TYPE_CHECKING:
@@ -20,11 +24,23 @@ class RunContext:
     run: Run
     why: str = field(default="")
     """What the model said last: shown beside the tool calls it proposed with it."""
+    is_lost: bool = field(default=False)
+    """The run is no longer this attempt's, or may not be: nothing more is written for it."""
+    calls: int = field(default=0)
     locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
 
     def lock_of(self, proposal: Proposal) -> asyncio.Lock:
         """One execution at a time of one tool call in this run."""
         return self.locks.setdefault(proposal.key, asyncio.Lock())
+
+    def count_call(self) -> None:
+        """Raises LimitReached when the run makes more tool calls than it may. Those it repeats count again."""
+        self.calls += 1
+        if self.calls > settings.RUN_TOOL_CALL_LIMIT:
+            raise LimitReached(
+                _("The turn made more than %(limit)s tool calls and was stopped. Ask for less at once.")
+                % {"limit": settings.RUN_TOOL_CALL_LIMIT}
+            )
 
     async def settle(self, limit: float) -> None:
         """Waits until no tool call is being executed any more, at most `limit` seconds for each."""

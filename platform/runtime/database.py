@@ -9,10 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+import psycopg
+from django.db import InterfaceError, OperationalError, connections
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+AWAY = (InterfaceError, OperationalError, psycopg.OperationalError)
+"""What is raised while the database can't be reached, by Django and by pools of psycopg's own."""
 
 DATABASE_THREADS = 8
 TOOL_THREADS = 32  # blocking tools, apart: a slow one must not keep the engine from its rows

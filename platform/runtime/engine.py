@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from runtime import llm, runs, signals
 from runtime.checkpoints import open_checkpointer
+from runtime.context import RunContext
 from runtime.database import in_database
 from runtime.exceptions import LeaseLost
 from runtime.graphs import Graphs
@@ -38,17 +39,24 @@ START_LIMIT = 30.0  # seconds to reach the database and Redis
 class Held:
     """A run this process holds the lease of."""
 
-    run: Run
+    context: RunContext
     task: asyncio.Task[None]
     control: RunControl
     is_stopping: bool = False
+
+    @property
+    def run(self) -> Run:
+        return self.context.run
 
 
 class Engine:
     """Owns the loop's thread. `with Engine(name) as engine:` starts and ends it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, concurrency: int = settings.WORKER_CONCURRENCY) -> None:
         self._name = name
+        self._concurrency = concurrency
+        self._unasked: set[asyncio.Task[str]] = set()
+        """Runs begun without RQ, while Redis was away."""
         self._held: dict[UUID, Held] = {}
         self._begun: dict[str, Future[str]] = {}
         self._draining = False
@@ -57,6 +65,7 @@ class Engine:
         self._stack = AsyncExitStack()
         self._graphs: Graphs
         self._redis: AsyncRedis
+        self._renewed_at = self._loop.time()
         self._watches: list[asyncio.Task[None]] = []
 
     def __enter__(self) -> Engine:
@@ -117,9 +126,9 @@ class Engine:
         run = await in_database(Run.claim, run_id, self._name)
         if run is None:
             return "not claimed"
-        control = RunControl()
-        task = self._loop.create_task(self._execute(run, control), name=f"run {run_id}")
-        self._held[run.pk] = Held(run, task, control)
+        context, control = RunContext(run), RunControl()
+        task = self._loop.create_task(self._execute(context, control), name=f"run {run_id}")
+        self._held[run.pk] = Held(context, task, control)
         try:
             await task
         except LeaseLost:
@@ -131,14 +140,15 @@ class Engine:
             self._held.pop(run.pk, None)
         return "performed"
 
-    async def _execute(self, run: Run, control: RunControl) -> None:
-        started = asyncio.create_task(in_database(_announce_start, run))
+    async def _execute(self, context: RunContext, control: RunControl) -> None:
+        started = asyncio.create_task(in_database(_announce_start, context.run))
         try:
-            await self._run(run, control)
+            await self._run(context, control)
         finally:
             await started
 
-    async def _run(self, run: Run, control: RunControl) -> None:
+    async def _run(self, context: RunContext, control: RunControl) -> None:
+        run = context.run
         try:
             graph = self._graphs.get(run.assistant.graph_id)
         except Exception as error:
@@ -147,23 +157,35 @@ class Engine:
                 run.finish, RunStatus.ERROR, error=llm.explain(error), error_type=type(error).__name__
             )
             return
-        await Runner(run, graph, self._redis, control).execute()
+        await Runner(context, graph, self._redis, control).execute()
 
     async def _renew(self) -> None:
         """Keeps the leases; a run that is no longer ours is stopped at once, and so is one a person stopped."""
         held = {held.run.pk: held.run.attempt for held in self._held.values()}
+        asked_at = self._loop.time()
         if not held:
+            self._renewed_at = asked_at
             return
-        ours = await in_database(Run.renew, held.items())
-        for run_id in held.keys() - ours:
-            self._stop(run_id)
+        try:
+            async with asyncio.timeout(settings.RUN_HEARTBEAT):
+                ours = await in_database(Run.renew, held.items())
+        except Exception:
+            if self._loop.time() - self._renewed_at > settings.RUN_LEASE - settings.RUN_HEARTBEAT:
+                self._lose(held.keys())  # before somebody else may take them over
+            raise
+        self._renewed_at = asked_at
+        self._lose(held.keys() - ours)
         for run_id in await in_database(_to_be_stopped, ours):
             self._stop(run_id)
 
     async def _reconcile(self) -> None:
         mended = await in_database(runs.reconcile)
-        if any(mended.values()):
-            logger.info("reconciled", extra={"action": "reconciled", **mended})
+        if any(mended):
+            counts = {"taken_over": mended.taken_over, "enqueued": mended.enqueued}
+            logger.info("reconciled", extra={"action": "reconciled", **counts})
+        for run_id in mended.unreached[: max(0, self._concurrency - len(self._held))]:
+            self._unasked.add(task := self._loop.create_task(self._perform(str(run_id))))
+            task.add_done_callback(self._unasked.discard)
 
     async def _listen_for_stops(self) -> None:
         while True:
@@ -175,6 +197,12 @@ class Engine:
                         if message is not None:
                             self._stop(UUID(message["data"]))
             await asyncio.sleep(1.0)  # Redis is away; the heartbeat finds stops meanwhile
+
+    def _lose(self, run_ids: Iterable[UUID]) -> None:
+        for run_id in run_ids:
+            if run_id in self._held:
+                self._held[run_id].context.is_lost = True
+                self._stop(run_id)
 
     def _stop(self, run_id: UUID) -> None:
         held = self._held.get(run_id)
@@ -189,7 +217,7 @@ class Engine:
             return
         _, late = await asyncio.wait(tasks, timeout=limit)
         for held in [held for held in self._held.values() if held.task in late]:
-            # Its lease goes first, so that what its cancellation still writes is refused.
+            held.context.is_lost = True
             await in_database(held.run.release)
             held.task.cancel()
         if late:

@@ -13,6 +13,7 @@ class RuntimeRefusal(Exception):
 
     message: Any = _("It was refused.")
     status = 409  # HTTP status a door answers with
+    retry_after = 0  # seconds after which it may go better; 0: not by waiting
 
     def __init__(self, message: Any = None) -> None:
         super().__init__(str(message or self.message))
@@ -36,6 +37,31 @@ class MessageTooLong(RuntimeRefusal):
     """The message is longer than is allowed."""
 
     status = 422
+
+
+class TooManyRuns(RuntimeRefusal):
+    """This person has as many turns under way as one person may."""
+
+    status = 429
+    retry_after = 5
+    message = _("You have too many turns under way. Wait until one of them ends, or stop one.")
+
+
+class QueueFull(RuntimeRefusal):
+    """More work waits than the workers get done."""
+
+    status = 503
+    retry_after = 10
+    message = _(
+        "There is more to do than the assistants can do now. Nothing was lost: send it again in a moment."
+    )
+
+
+class NothingAsked(RuntimeRefusal):
+    """Nobody was asked about this tool call."""
+
+    status = 404
+    message = _("No approval was asked for this tool call.")
 
 
 class DecisionRefused(RuntimeRefusal):
@@ -66,6 +92,10 @@ class LeaseLost(Exception):
 
 class ModelAnswerIncomplete(Exception):
     """The model's answer was cut off, so nothing it asked for may run."""
+
+
+class LimitReached(Exception):
+    """A turn used more than it may. The message says of what."""
 
 
 class GraphNotFound(Exception):

@@ -19,7 +19,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.errors import GraphRecursionError
 from pydantic import SecretStr
 
-from runtime.exceptions import GraphNotFound, ModelAnswerIncomplete, UngatedTool
+from runtime.exceptions import GraphNotFound, LimitReached, ModelAnswerIncomplete, UngatedTool
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
@@ -115,7 +115,7 @@ async def close() -> None:
 def explain(error: BaseException) -> str:
     """What a person is told of a failed run: what happened, and what to do about it."""
     match error:
-        case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool():
+        case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | LimitReached():
             return str(error)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {

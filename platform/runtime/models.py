@@ -6,6 +6,7 @@ Times are the database's (`Now()` is PostgreSQL's clock), so no process's clock 
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable
 from datetime import timedelta
@@ -148,6 +149,22 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
 
+# From each status, where a run may go. A status without an entry is final.
+RUN_TRANSITIONS: dict[str, set[str]] = {
+    RunStatus.PENDING: {RunStatus.RUNNING, RunStatus.CANCELLED},
+    # Back to pending: its worker stopped or died, another one goes on from the checkpoint.
+    RunStatus.RUNNING: {
+        RunStatus.PENDING,
+        RunStatus.WAITING,
+        RunStatus.SUCCESS,
+        RunStatus.ERROR,
+        RunStatus.TIMEOUT,
+        RunStatus.CANCELLED,
+    },
+    # A newer message took the place of what it waited for. Otherwise it stays: what resumes it is a run of its own.
+    RunStatus.WAITING: {RunStatus.CANCELLED},
+}
+
 
 class Run(models.Model):
     """One turn of a graph on a thread. A turn resumed after a decision is a new run that `resumes` the old."""
@@ -161,6 +178,10 @@ class Run(models.Model):
     resumes = models.ForeignKey(
         "self", models.SET_NULL, null=True, blank=True, related_name="resumed_by", verbose_name=_("resumes")
     )
+    replaces = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, related_name="replaced_by", verbose_name=_("replaces")
+    )
+    """A run that was stopped for this one, which begins where that one's turn began."""
     status = models.CharField(
         _("status"), max_length=10, choices=RunStatus.choices, default=RunStatus.PENDING
     )
@@ -199,6 +220,9 @@ class Run(models.Model):
                 name="run_live",
                 condition=Q(status__in=["pending", "running"]),
             ),
+            models.Index(
+                fields=["user"], name="run_live_by_user", condition=Q(status__in=["pending", "running"])
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -236,12 +260,28 @@ class Run(models.Model):
             return None
         return cls.objects.select_related("thread", "assistant", "user").get(pk=run_id) if claimed else None
 
-    def _held(self) -> QuerySet[Run]:
-        return Run.objects.filter(pk=self.pk, attempt=self.attempt, status=RunStatus.RUNNING)
+    @transaction.atomic(savepoint=False)
+    def advance(self, to: str, *, among: Q | None = None, **fields: Any) -> bool:
+        """Moves to `to` with `fields`; False when the row is not `among` those, or in no status that leads there.
+
+        Sends `run_changed` inside the transaction: a receiver that raises undoes the change.
+        """
+        sources = [status for status, targets in RUN_TRANSITIONS.items() if to in targets]
+        rows = Run.objects.filter(among or Q(), pk=self.pk, status__in=sources)
+        if not rows.update(status=to, **fields):
+            return False
+        self.refresh_from_db()
+        signals.run_changed.send(Run, run=self)
+        return True
+
+    def _ours(self) -> Q:
+        """True for the row while this attempt owns it."""
+        return Q(attempt=self.attempt, status=RunStatus.RUNNING)
 
     def hold(self) -> None:
         """Locks the row for the transaction it is called in. Raises LeaseLost when the run is no longer ours."""
-        if not self._held().select_for_update(no_key=True).exists():
+        held = Run.objects.filter(self._ours(), pk=self.pk)
+        if not held.select_for_update(no_key=True).exists():
             raise LeaseLost(run_id=self.pk)
 
     @transaction.atomic
@@ -249,8 +289,10 @@ class Run(models.Model):
         self, status: str, *, error: str = "", error_type: str = "", tokens: tuple[int, int] = (0, 0)
     ) -> None:
         """Ends the run. Raises LeaseLost when another attempt owns it by now."""
-        ended = self._held().update(
-            status=status,
+        self.thread.touch()
+        ended = self.advance(
+            status,
+            among=self._ours(),
             error=error,
             error_type=error_type,
             input_tokens=F("input_tokens") + tokens[0],
@@ -260,13 +302,11 @@ class Run(models.Model):
         )
         if not ended:
             raise LeaseLost(run_id=self.pk)
-        self.refresh_from_db()
-        self.thread.touch()
-        signals.run_changed.send(Run, run=self)
 
     def release(self) -> None:
-        """Gives the run back before its end (a drain): the next claim goes on from the checkpoint."""
-        self._held().update(status=RunStatus.PENDING, lease_expires_at=None, drains=F("drains") + 1)
+        """Gives the run back before its end, if it is still ours: the next claim goes on from the checkpoint."""
+        back = {"lease_expires_at": None, "drains": F("drains") + 1}
+        self.advance(RunStatus.PENDING, among=self._ours(), **back)
 
     @classmethod
     def renew(cls, held: Iterable[tuple[uuid.UUID, int]]) -> set[uuid.UUID]:
@@ -451,6 +491,12 @@ class ToolCall(models.Model):
     @property
     def is_settled(self) -> bool:
         return self.state not in TOOL_TRANSITIONS
+
+    @property
+    def is_edited(self) -> bool:
+        """A person changed what the model wrote. As text: 1 == True == 1.0, and a tool sees the difference."""
+        written, run = (json.dumps(args, sort_keys=True) for args in (self.proposed_args, self.args))
+        return written != run
 
     @transaction.atomic(savepoint=False)  # two round trips less; a receiver's error undoes all of it anyway
     def advance(self, to: str, **fields: Any) -> bool:

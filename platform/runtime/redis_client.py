@@ -18,6 +18,7 @@ from redis.retry import Retry
 
 POOL_SIZE = 16
 COMMAND_TIMEOUT = 0.5  # seconds: a page never waits longer for Redis, it goes on without
+STREAM_TIMEOUT = 1.0  # seconds: a run that streams must not stand still with a Redis that does
 BLOCKING_TIMEOUT = 30.0  # seconds: for clients that block in a pop (RQ's workers)
 
 
@@ -49,5 +50,6 @@ def blocking_redis_client() -> Redis:
 
 def async_redis_client() -> AsyncRedis:
     """A new client for the calling event loop, whose answers are text; whoever makes it closes it."""
-    pool = AsyncBlockingConnectionPool.from_url(settings.REDIS_URL, decode_responses=True, **_options(5.0))
+    options = _options(STREAM_TIMEOUT)
+    pool = AsyncBlockingConnectionPool.from_url(settings.REDIS_URL, decode_responses=True, **options)
     return AsyncRedis(connection_pool=pool)

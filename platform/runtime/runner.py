@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, ToolMessage
+from django.utils.translation import gettext as _
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
@@ -19,17 +21,19 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import events, ledger, signals
+from runtime import database, events, ledger, signals, tools
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
-from runtime.exceptions import LeaseLost
+from runtime.exceptions import LeaseLost, LimitReached
 from runtime.llm import explain
 from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, ToolCall, message_key
+from runtime.repair import mends
 
 logger = logging.getLogger(__name__)
 
 TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
+CLAIMS = 20  # of one run: after so many it is not the database that is wrong
 FLUSH_INTERVAL = 0.03  # seconds between two flushes of tokens; the first goes out at once
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -38,13 +42,16 @@ Graph = Pregel[Any, Any, Any, Any]
 class Runner:
     """One claimed run, from its first step to its end."""
 
-    def __init__(self, run: Run, graph: Graph, redis: AsyncRedis, control: RunControl) -> None:
+    def __init__(self, context: RunContext, graph: Graph, redis: AsyncRedis, control: RunControl) -> None:
+        run = context.run
         self._run = run
         self._graph = graph
+        self._checkpointer = cast(BaseCheckpointSaver[Any], graph.checkpointer)
         self._control = control
-        self._context = RunContext(run)
+        self._context = context
         self._stream = TokenStream(events.Writer(redis, run.thread_id, run.pk), run.pk)
         self._tokens = (0, 0)
+        self._kept: set[str] | None = None
         self._config: RunnableConfig = {
             "configurable": {"thread_id": str(run.thread_id)},
             "metadata": {"run_id": str(run.pk)},
@@ -52,7 +59,7 @@ class Runner:
         }
 
     async def execute(self) -> None:
-        """Brings the run to an end, or gives it back when a drain was asked for. Raises only LeaseLost."""
+        """Brings the run to an end, or gives it back. Raises LeaseLost, and what a database that is away raises."""
         current_run.set(self._context)
         try:
             async with asyncio.timeout(settings.RUN_TIME_LIMIT) as limit:
@@ -60,10 +67,17 @@ class Runner:
             await self._finish(status)
         except GraphDrained:
             await in_database(self._run.release)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
+            if self._context.is_lost:  # nobody pressed Stop: the run may be another worker's by now
+                raise LeaseLost(run_id=self._run.pk) from cancelled
             await self._stopped()
         except LeaseLost:
             raise
+        except database.AWAY as error:
+            if self._run.attempt < CLAIMS:
+                await self._give_back()
+            else:
+                await self._failed(error, timed_out=False)
         except Exception as error:
             await self._failed(error, timed_out=limit.expired())
 
@@ -94,11 +108,16 @@ class Runner:
 
     async def _payload(self) -> Any:
         """What to call the graph with: the input, the answers to its interrupts, None to go on, or NOTHING_LEFT."""
-        saved = await cast(BaseCheckpointSaver[Any], self._graph.checkpointer).aget_tuple(self._config)
+        saved = await self._checkpointer.aget_tuple(self._config)
         began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
+            await self._roll_back()
             state = await self._graph.aget_state(self._config)
-            return _with_repair(self._run.input or {}, state)
+            return await in_database(_with_repair, self._run, state)
+        if self._run.attempt > 1:
+            state = await self._graph.aget_state(self._config)
+            known = [message.id for message in _messages_in({"": state.values})]
+            await in_database(_forget_unsaved, self._run, known)
         interrupts = pending_interrupts(saved)  # a third of the time the whole state would take
         if not interrupts:
             state = await self._graph.aget_state(self._config)
@@ -109,14 +128,30 @@ class Runner:
         answers = await in_database(_answers, interrupts, self._run)
         return Command(resume=answers) if answers else NOTHING_LEFT
 
+    async def _roll_back(self) -> None:
+        """Begins where the turn of the run that this one replaces began. What came of that stays in the history."""
+        if self._run.replaces_id is None:
+            return
+        began = await in_database(_first_of_turn, self._run.replaces_id)
+        saver = self._checkpointer
+        made = [saved async for saved in saver.alist(self._config, filter={"run_id": str(began)})]
+        if not made:
+            return
+        before = made[-1].parent_config
+        if before is None:
+            await saver.adelete_thread(str(self._run.thread_id))
+        else:
+            self._config["configurable"]["checkpoint_id"] = before["configurable"]["checkpoint_id"]
+
     async def _resting_status(self) -> str:
         state = await self._graph.aget_state(self._config)
         return RunStatus.WAITING if state.interrupts else RunStatus.SUCCESS
 
-    async def _keep(self, messages: Iterable[AnyMessage]) -> None:
+    async def _keep(self, messages: Iterable[AIMessage]) -> None:
         """Writes the finished messages of one step; their tokens go out before."""
         for message in messages:
-            if not isinstance(message, AIMessage):
+            id = message.id or str(uuid4())
+            if not await self._is_news(id):
                 continue
             await self._stream.end_message()
             self._context.why = str(message.text)
@@ -127,7 +162,20 @@ class Runner:
                     self._tokens[1] + usage["output_tokens"],
                 )
             if message.text:
-                await in_database(_save_message, self._run, message.id or str(uuid4()), str(message.text))
+                await in_database(_save_message, self._run, id, str(message.text))
+        if sum(self._tokens) > settings.RUN_TOKEN_LIMIT:
+            raise LimitReached(
+                _("The turn used more than %(limit)s tokens and was stopped. Ask for less at once.")
+                % {"limit": settings.RUN_TOKEN_LIMIT}
+            )
+
+    async def _is_news(self, message_id: str) -> bool:
+        """False when it was kept before: a subgraph hands its whole history on with every step."""
+        if self._kept is None:
+            self._kept = await in_database(_kept_messages, self._run.thread_id)
+        is_news = message_id not in self._kept
+        self._kept.add(message_id)
+        return is_news
 
     async def _finish(self, status: str, **fields: Any) -> None:
         await self._stream.flush()
@@ -143,12 +191,26 @@ class Runner:
         logger.exception("run failed", extra={"action": "run_failed", "run_id": str(self._run.pk)})
         await self._keep_partial()
         status = RunStatus.TIMEOUT if timed_out else RunStatus.ERROR
-        await self._finish(status, error=explain(error), error_type=type(error).__name__)
+        reason = _out_of_time() if timed_out else explain(error)
+        await self._finish(status, error=reason, error_type=type(error).__name__)
+
+    async def _give_back(self) -> None:
+        """The database went away, which says nothing about the run: whoever has it back goes on with it."""
+        logger.warning(
+            "database away", exc_info=True, extra={"action": "run_given_back", "run_id": str(self._run.pk)}
+        )
+        with suppress(*database.AWAY):  # still away: the lease runs out
+            await in_database(self._run.release)
 
     async def _keep_partial(self) -> None:
         unfinished = await self._stream.end_message()
         if unfinished:
             await in_database(_save_message, self._run, *unfinished, is_partial=True)
+
+
+def _out_of_time() -> str:
+    limit = f"{settings.RUN_TIME_LIMIT:g}"
+    return _("The turn took more than %(limit)s s and was stopped. Ask for less at once.") % {"limit": limit}
 
 
 NOTHING_LEFT = object()  # the graph is at rest: there is nothing to call it with
@@ -164,6 +226,7 @@ class TokenStream:
         self._text = ""  # all of the open message
         self._sent = 0  # characters of it that are in the log
         self._timer: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
 
     async def add(self, chunk: Any) -> None:
         if not isinstance(chunk, AIMessageChunk) or not chunk.text:
@@ -195,46 +258,59 @@ class TokenStream:
         await self._append()
 
     async def _append(self) -> None:
-        fresh = self._text[self._sent :]
-        if not fresh:
-            return
-        key = message_key(self._message_id)
-        entries = [events.entry("token", self._run_id, {"key": key, "text": fresh})]
-        if self._sent == 0:
-            entries.insert(0, events.entry("message_started", self._run_id, {"key": key}))
-        self._sent = len(self._text)
-        so_far = events.entry("snapshot", self._run_id, {"key": key, "text": self._text})
-        await self._writer.append(entries, snapshot=[so_far])
+        async with (
+            self._writing
+        ):  # what came first is written first, and a flush ends after what it found under way
+            fresh = self._text[self._sent :]
+            if not fresh:
+                return
+            key = message_key(self._message_id)
+            entries = [events.entry("token", self._run_id, {"key": key, "text": fresh})]
+            if self._sent == 0:
+                entries.insert(0, events.entry("message_started", self._run_id, {"key": key}))
+            self._sent = len(self._text)
+            so_far = events.entry("snapshot", self._run_id, {"key": key, "text": self._text})
+            await self._writer.append(entries, snapshot=[so_far])
 
 
-def _messages_in(update: dict[str, Any]) -> list[AnyMessage]:
-    """The messages in one "updates" event: {node: {channel: value}}, whatever the channel is called."""
-    found: list[AnyMessage] = []
-    for written in update.values():
-        for value in written.values() if isinstance(written, dict) else ():
-            found += (
-                [item for item in value if isinstance(item, AIMessage)] if isinstance(value, list) else []
-            )
-    return found
+def _messages_in(update: dict[str, Any]) -> list[AIMessage]:
+    """The model's messages in one "updates" event: {node: {channel: value}}, whatever the channel is called."""
+    written = [values for values in update.values() if isinstance(values, dict)]
+    values = [value for each in written for value in each.values()]
+    items = [item for value in values for item in (value if isinstance(value, list) else [value])]
+    return [item for item in items if isinstance(item, AIMessage)]
 
 
-def _with_repair(input: dict[str, Any], state: StateSnapshot) -> dict[str, Any]:
-    """The input, after an answer for every tool call that an earlier, stopped turn left without one.
+@transaction.atomic
+def _forget_unsaved(run: Run, known: list[str | None]) -> None:
+    """What an earlier attempt said and did not live to checkpoint will be said again, in other words."""
+    run.hold()
+    said = Message.objects.filter(run=run, role=Role.AI).exclude(message_id__in=[id for id in known if id])
+    if said.delete()[0]:
+        signals.run_changed.send(Run, run=run)
 
-    A model refuses a history in which a tool call has no result: without this a stopped thread is stuck for ever.
+
+def _kept_messages(thread_id: UUID) -> set[str]:
+    return set(Message.objects.filter(thread=thread_id).values_list("message_id", flat=True))
+
+
+def _first_of_turn(run_id: UUID) -> UUID:
+    """The run that began the turn which this one resumes, perhaps again and again."""
+    run = Run.objects.get(pk=run_id)
+    while run.resumes is not None:
+        run = run.resumes
+    return run.pk
+
+
+def _with_repair(run: Run, state: StateSnapshot) -> dict[str, Any]:
+    """The input, after what mends a history that an earlier, stopped turn left with calls that have no result.
+
+    What a call came to is in the ledger, also when the turn was stopped before its graph heard of it.
     """
-    messages: list[Any] = state.values.get("messages", []) if isinstance(state.values, dict) else []
-    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
-    orphans = [
-        ToolMessage(
-            "Not run: the turn was stopped.", tool_call_id=call["id"], name=call["name"], status="error"
-        )
-        for message in messages
-        if isinstance(message, AIMessage)
-        for call in message.tool_calls
-        if call["id"] not in answered
-    ]
-    return {**input, "messages": [*orphans, *input.get("messages", [])]} if orphans else input
+    input: dict[str, Any] = run.input or {}
+    history: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, dict) else []
+    mending = mends(history, lambda call: tools.answer_for(run.thread_id, call["id"] or "", call["name"]))
+    return {**input, "messages": [*mending, *input.get("messages", [])]} if mending else input
 
 
 def _answers(interrupts: Sequence[Interrupt], run: Run) -> dict[str, Any]:

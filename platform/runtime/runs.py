@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple, cast
 from uuid import UUID, uuid4
 
 from accounts.models import User
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from runtime import ledger, signals
-from runtime.exceptions import MessageTooLong, ThreadBusy, ThreadWaiting
-from runtime.models import ACTIVE, UNSETTLED, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime import admission, ledger, signals
+from runtime.admission import WhenBusy, WhenWaiting
+from runtime.exceptions import MessageTooLong
+from runtime.models import Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 logger = logging.getLogger(__name__)
@@ -32,8 +34,8 @@ STOP_CHANNEL = "runs:stop"
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
 
 
-def send_message(thread: Thread, user: User, text: str, *, when_busy: str = "enqueue") -> Run:
-    """A new turn begun by a person's message. Raises MessageTooLong, ThreadWaiting, or ThreadBusy for "reject"."""
+def send_message(thread: Thread, user: User, text: str, *, when_busy: WhenBusy = "enqueue") -> Run:
+    """A new turn begun by a person's message. Raises MessageTooLong, and what `create_run` raises."""
     if len(text) > settings.MESSAGE_MAX_CHARS:
         limit = settings.MESSAGE_MAX_CHARS
         raise MessageTooLong(
@@ -51,18 +53,22 @@ def create_run(
     user: User,
     input: dict[str, Any] | None = None,
     command: dict[str, Any] | None = None,
-    when_busy: str = "enqueue",
+    when_busy: WhenBusy = "enqueue",
+    when_waiting: WhenWaiting | None = None,
 ) -> Run:
     """Writes a pending run, its human messages, and wakes a worker after the commit.
 
-    `when_busy`: "enqueue" lets it wait for its turn, "reject" raises ThreadBusy. New input while a tool call
-    waits for a decision raises ThreadWaiting.
+    `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
+    waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-    if command is None and thread.tool_calls.filter(state__in=UNSETTLED).exists():
-        raise ThreadWaiting
-    if when_busy == "reject" and thread.runs.filter(status__in=ACTIVE).exists():
-        raise ThreadBusy
+    stopped: list[Run] = []
+    if command is None:
+        admission.check_limits(user)
+        admission.meet_waiting(thread, when_waiting or cast(WhenWaiting, settings.WHEN_WAITING))
+        stopped = admission.runs_to_stop(thread, when_busy)
+    for run in stopped:
+        cancel_run(run)
     run_id = uuid4()
     # First of what follows the commit: whoever waits, waits for the worker.
     transaction.on_commit(lambda: enqueue([run_id]))
@@ -77,6 +83,7 @@ def create_run(
         input=input,
         command=command,
         resumes=waiting,
+        replaces=stopped[0] if stopped and when_busy == "rollback" else None,
     )
     for message in (input or {}).get("messages", []):
         row = Message.objects.create(
@@ -109,20 +116,22 @@ def cancel_run(run: Run) -> bool:
     with transaction.atomic():
         if run.command is not None and Run.objects.filter(pk=run.pk, status=RunStatus.PENDING).exists():
             return _stop_before_resuming(run)
-        queued = Run.objects.filter(pk=run.pk, status=RunStatus.PENDING)
-        if queued.update(status=RunStatus.CANCELLED, ended_at=Now(), cancel_requested_at=Now()):
-            run.refresh_from_db()
-            signals.run_changed.send(Run, run=run)
+        queued = Q(status=RunStatus.PENDING)
+        if run.advance(RunStatus.CANCELLED, among=queued, ended_at=Now(), cancel_requested_at=Now()):
             return True
         running = Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING)
         is_running = running.exists()
         is_first = running.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now())
-    if is_first:
-        try:
-            redis_client().publish(STOP_CHANNEL, str(run.pk))
-        except RedisError:
-            logger.warning("stop not published", extra={"action": "stop_unpublished", "run_id": str(run.pk)})
+        if is_first:
+            transaction.on_commit(partial(_tell_to_stop, run.pk))
     return is_running
+
+
+def _tell_to_stop(run_id: UUID) -> None:
+    try:
+        redis_client().publish(STOP_CHANNEL, str(run_id))
+    except RedisError:  # its worker finds it with the next heartbeat
+        logger.warning("stop not published", extra={"action": "stop_unpublished", "run_id": str(run_id)})
 
 
 def _stop_before_resuming(run: Run) -> bool:
@@ -149,13 +158,26 @@ def job_id(run_id: UUID) -> str:
     return f"run-{run_id}"
 
 
-def reconcile() -> dict[str, int]:
+class Mended(NamedTuple):
+    """What `reconcile` found."""
+
+    taken_over: int
+    enqueued: int
+    unreached: list[UUID]
+    """Runs whose turn it is while Redis is away: whoever can perform runs takes them from here."""
+
+
+def reconcile() -> Mended:
     """Takes back runs whose lease ran out and wakes workers for runs that no queue knows. Safe to repeat."""
     taken_over = _take_over()
     pending = Run.objects.claimable().filter(created_at__lt=Now() - RECONCILE_AFTER)
-    forgotten = _not_queued(list(pending.values_list("pk", flat=True)[:500]))
+    due = list(pending.order_by("created_at").values_list("pk", flat=True)[:500])
+    try:
+        forgotten = _not_queued(due)
+    except RedisError:
+        return Mended(taken_over, 0, due)
     enqueue(forgotten)
-    return {"taken_over": taken_over, "enqueued": len(forgotten)}
+    return Mended(taken_over, len(forgotten), [])
 
 
 def _take_over() -> int:
@@ -170,8 +192,11 @@ def _take_over() -> int:
             "attempts": deaths
         }
         _end_expired(run, RunStatus.ERROR, error=error, error_type="WorkerDied")
-    return expired.filter(attempt__lt=settings.RUN_MAX_ATTEMPTS + F("drains")).update(
-        status=RunStatus.PENDING, lease_expires_at=None, worker=""
+    dead = Q(lease_expires_at__lt=Now())
+    again = expired.filter(attempt__lt=settings.RUN_MAX_ATTEMPTS + F("drains"))
+    return sum(
+        run.advance(RunStatus.PENDING, among=dead & Q(attempt=run.attempt), lease_expires_at=None, worker="")
+        for run in again
     )
 
 
@@ -190,11 +215,8 @@ def _end_expired(run: Run, status: str, *, error: str = "", error_type: str = ""
 def _not_queued(run_ids: list[UUID]) -> list[UUID]:
     if not run_ids:
         return []
-    try:
-        waiting = queue()
-        queued = set(waiting.job_ids) | set(waiting.intermediate_queue.get_job_ids())
-    except RedisError:
-        return []
+    waiting = queue()
+    queued = set(waiting.job_ids) | set(waiting.intermediate_queue.get_job_ids())
     return [run_id for run_id in run_ids if job_id(run_id) not in queued]
 
 

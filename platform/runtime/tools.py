@@ -11,7 +11,9 @@ import json
 import logging
 from collections.abc import Callable
 from typing import Any, cast
+from uuid import UUID
 
+import httpx
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from langchain_core.messages import ToolMessage
@@ -24,12 +26,15 @@ from pydantic import BaseModel
 
 from runtime import ledger
 from runtime.context import current_call, current_run
-from runtime.database import in_database, in_tool_thread
+from runtime.database import AWAY, in_database, in_tool_thread
 from runtime.models import Effect, ToolCall, ToolState
 from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
 
+# After these nobody knows whether the tool's request arrived.
+UNCERTAIN = (ConnectionError, TimeoutError, httpx.TransportError, *AWAY)
+AGAIN_AFTER = (0.2, 2.0)  # seconds
 STOP_GRACE = 0.5  # seconds a stopped run waits for a tool that is just about to end
 
 
@@ -53,9 +58,11 @@ class GatedTool(BaseTool):
             raise TypeError(
                 f"{self.name} runs only for a model's tool call, with its id, so that it can be recorded."
             )
-        run, proposal = current_run.get().run, self._proposal(input)  # LookupError outside a run
+        context = current_run.get()  # LookupError outside a run
+        context.count_call()
+        run, proposal = context.run, self._proposal(input)
         # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
-        async with current_run.get().lock_of(proposal):
+        async with context.lock_of(proposal):
             testpoint("before_permit")
             tool_call, is_begun = await in_database(ledger.enter, run, proposal)
             if is_begun:
@@ -147,7 +154,7 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
     call = {"name": tool.name, "args": tool_call.args, "id": tool_call.call_id, "type": "tool_call"}
     context = contextvars.copy_context()
     context.run(current_call.set, tool_call)
-    work = asyncio.create_task(_call(tool.inner, call), context=context)
+    work = asyncio.create_task(_attempt(tool, call), context=context)
     try:
         async with asyncio.timeout(settings.TOOL_TIME_LIMIT):
             message = await asyncio.shield(work)
@@ -160,6 +167,10 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
         raise
     except GraphBubbleUp:
         raise
+    except UNCERTAIN as error:
+        await in_database(
+            ledger.give_up, current_run.get().run, tool_call, f"{type(error).__name__}: {error}"
+        )
     except Exception as error:
         logger.info("tool failed", exc_info=True, extra={"action": "tool_failed", "tool": tool.name})
         await in_database(
@@ -168,6 +179,17 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
     else:
         testpoint("after_effect")
         await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(message.content))
+
+
+async def _attempt(tool: GatedTool, call: dict[str, Any]) -> Any:
+    """An answer that got lost says nothing about the effect: what has a key is asked again under the same key."""
+    pauses = AGAIN_AFTER if tool.effect == Effect.IDEMPOTENT else ()
+    for pause in pauses:
+        try:
+            return await _call(tool.inner, call)
+        except UNCERTAIN:
+            await asyncio.sleep(pause)
+    return await _call(tool.inner, call)
 
 
 async def _call(inner: BaseTool, call: dict[str, Any]) -> Any:
@@ -193,6 +215,18 @@ async def _stopped(tool_call: ToolCall, work: asyncio.Task[Any]) -> None:
 
 def _text(content: Any) -> str:
     return content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+
+
+def answer_for(thread_id: UUID, call_id: str, tool: str) -> ToolMessage:
+    """What to tell the model of a call that its graph never answered: what the ledger has, or that it did not run."""
+    calls = ToolCall.objects.select_related("decided_by").filter(thread=thread_id, call_id=call_id, tool=tool)
+    tool_call = calls.order_by("-created_at").first()
+    if tool_call is not None and tool_call.is_settled:
+        return _message(tool_call, call_id)
+    if tool_call is not None and tool_call.state == ToolState.UNKNOWN:
+        unknown = "It was cut off while it ran. Whether it took effect is not known; a person is finding out."
+        return ToolMessage(unknown, tool_call_id=call_id, name=tool, status="error")
+    return ToolMessage("Not run: the turn was stopped.", tool_call_id=call_id, name=tool, status="error")
 
 
 def _message(tool_call: ToolCall, call_id: str) -> ToolMessage:

@@ -99,7 +99,7 @@ class AsyncWorker(BaseWorker):
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         global _engine
-        with Engine(self.name) as _engine:
+        with Engine(self.name, concurrency=self._concurrency) as _engine:
             self._beat_thread.start()
             return bool(super().work(*args, **kwargs))
 

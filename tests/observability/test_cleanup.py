@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 from runtime import retention
+from runtime.checkpoints import open_checkpointer
 from runtime.events import log_key
 from runtime.models import Message, Run, Thread, ToolCall
 from runtime.redis_client import redis_client
@@ -40,14 +42,38 @@ def old_turn(approved_turn: tuple[Run, Run, ToolCall]) -> Thread:
 
 @pytest.fixture
 def checkpoints() -> Iterator[None]:
-    """LangGraph's tables, as far as a cleanup sees them."""
+    """LangGraph's own tables, empty before and after."""
+
+    async def make() -> None:
+        async with open_checkpointer():
+            pass
+
+    asyncio.run(make())
+    empty = f"TRUNCATE {', '.join(retention.CHECKPOINT_TABLES)}"
     with connection.cursor() as cursor:
-        for table in retention.CHECKPOINT_TABLES:
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS {table} (thread_id text NOT NULL, checkpoint jsonb)")
+        cursor.execute(empty)
     yield
     with connection.cursor() as cursor:
-        for table in retention.CHECKPOINT_TABLES:
-            cursor.execute(f"DROP TABLE {table}")
+        cursor.execute(empty)
+
+
+def put_checkpoint(thread_id: str, *, at: datetime) -> None:
+    """One row in each of the tables."""
+    state = json.dumps({"ts": at.isoformat()})
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint) VALUES (%s, '1', %s)",
+            [thread_id, state],
+        )
+        cursor.execute(
+            "INSERT INTO checkpoint_blobs (thread_id, channel, version, type) VALUES (%s, 'c', '1', 'empty')",
+            [thread_id],
+        )
+        cursor.execute(
+            "INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob)"
+            " VALUES (%s, '1', 't', 0, 'c', '')",
+            [thread_id],
+        )
 
 
 def rows_in(table: str) -> list[str]:
@@ -66,18 +92,15 @@ def test_it_forgets_an_old_thread_and_all_of_it(old_turn: Thread) -> None:
 
 @pytest.mark.usefixtures("checkpoints")
 def test_it_deletes_the_checkpoints_of_what_it_forgets(old_turn: Thread) -> None:
-    with connection.cursor() as cursor:
-        for table in retention.CHECKPOINT_TABLES:
-            cursor.execute(f"INSERT INTO {table} VALUES (%s), (%s)", [str(old_turn.pk), "kept"])
+    for thread_id in (str(old_turn.pk), "kept"):
+        put_checkpoint(thread_id, at=timezone.now())
     cleanup()
     assert [rows_in(table) for table in retention.CHECKPOINT_TABLES] == [["kept"]] * 3
 
 
 @pytest.mark.usefixtures("checkpoints")
 def test_it_only_counts_old_checkpoints_of_kept_threads(thread: Thread) -> None:
-    with connection.cursor() as cursor:
-        state = json.dumps({"ts": (timezone.now() - timedelta(days=31)).isoformat()})
-        cursor.execute("INSERT INTO checkpoints VALUES (%s, %s)", [str(thread.pk), state])
+    put_checkpoint(str(thread.pk), at=timezone.now() - timedelta(days=31))
     assert cleanup()["old_checkpoints_kept"] == 1
     assert rows_in("checkpoints") == [str(thread.pk)]
 

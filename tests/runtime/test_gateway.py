@@ -179,3 +179,49 @@ def test_a_tool_cut_off_by_stop_is_unknown_and_never_run_again(
     assert run.status == RunStatus.CANCELLED
     assert thread.tool_calls.get().state == ToolState.UNKNOWN
     assert effects == {}
+
+
+@tool(sensitive=False, effect="once")
+def post(n: int) -> str:
+    """Send something; the answer gets lost on the way back."""
+    effects[f"post {n}"] += 1
+    raise ConnectionResetError("the line went dead")
+
+
+@tool(sensitive=False, effect="idempotent")
+def put(n: int) -> str:
+    """Store something; the first answer gets lost on the way back."""
+    effects[f"put {n}"] += 1
+    if effects[f"put {n}"] == 1:
+        raise ConnectionResetError("the line went dead")
+    return "stored"
+
+
+def test_an_answer_that_got_lost_leaves_the_outcome_unknown(foreign: Any, engine: Engine) -> None:
+    thread = foreign(call("post", 8, "x"), tools=[post])
+
+    take_turn(engine, thread, "go")
+
+    assert effects == {"post 8": 1}
+    assert thread.tool_calls.get().state == ToolState.UNKNOWN
+
+
+def test_what_has_a_key_is_asked_again_under_it(foreign: Any, engine: Engine) -> None:
+    thread = foreign(call("put", 9, "x"), tools=[put])
+
+    take_turn(engine, thread, "go")
+
+    assert effects == {"put 9": 2}
+    made = thread.tool_calls.get()
+    assert (made.state, made.result) == (ToolState.DONE, "stored")
+
+
+def test_a_run_makes_only_so_many_tool_calls(foreign: Any, engine: Engine, settings: Settings) -> None:
+    settings.RUN_TOOL_CALL_LIMIT = 2
+    thread = foreign(*(call("view", n, f"x{n}") for n in range(5)), tools=[view])
+
+    run = take_turn(engine, thread, "go")
+
+    assert run.status == RunStatus.ERROR
+    assert "more than 2 tool calls" in run.error
+    assert sum(effects.values()) <= 2

@@ -97,7 +97,7 @@ def test_an_earlier_attempt_can_write_no_more(thread: Thread, alice: User) -> No
     run = Run.claim(runs.send_message(thread, alice, "hello").pk, "slow")
     assert run is not None
     Run.objects.filter(pk=run.pk).update(lease_expires_at="2020-01-01T00:00Z")
-    assert runs.reconcile()["taken_over"] == 1
+    assert runs.reconcile().taken_over == 1
     again = Run.claim(run.pk, "fast")
     assert again is not None
 
@@ -134,8 +134,8 @@ def test_reconcile_enqueues_what_the_queue_forgot(thread: Thread, alice: User) -
     run = runs.send_message(
         thread, alice, "hello"
     )  # its commit, and so its wake-up, never comes in this test
-    assert runs.reconcile()["enqueued"] == 0  # too young
+    assert runs.reconcile().enqueued == 0  # too young
     Run.objects.filter(pk=run.pk).update(created_at="2020-01-01T00:00Z")
 
-    assert runs.reconcile()["enqueued"] == 1
-    assert runs.reconcile()["enqueued"] == 0  # it is in the queue now
+    assert runs.reconcile().enqueued == 1
+    assert runs.reconcile().enqueued == 0  # it is in the queue now

@@ -13,6 +13,7 @@ import pytest
 from accounts.models import User
 from assistants.shop.models import Order, Refund
 from django.core import mail
+from pytest_django.fixtures import Settings
 from runtime import decisions, events, runs
 from runtime.engine import Engine
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
@@ -306,3 +307,12 @@ def test_what_was_approved_and_then_stopped_does_not_run_and_the_thread_goes_on(
     assert call.state == ToolState.CANCELLED
     assert Refund.objects.count() == 0
     assert turn(thread, "hello").status == RunStatus.SUCCESS
+
+
+def test_a_turn_uses_only_so_many_tokens(thread: Thread, turn: Turn, settings: Settings) -> None:
+    settings.RUN_TOKEN_LIMIT = 1
+
+    run = turn(thread, "hello")
+
+    assert run.status == RunStatus.ERROR
+    assert "more than 1 tokens" in run.error

@@ -14,7 +14,7 @@ from runtime.models import Role, Thread, ToolCall
 from apps.chat.access import ChatRequest, chat_user_required, get_thread_for
 from apps.chat.forms import MessageForm
 from apps.chat.timeline import Turns, calls_of, composer_of
-from apps.chat.views.threads import first_error, thread_page
+from apps.chat.views.threads import first_error, say_when, thread_page
 
 
 @require_POST
@@ -27,7 +27,7 @@ def send(request: ChatRequest, thread_id: UUID) -> HttpResponse:
     try:
         run = runs.send_message(thread, request.user, form.cleaned_data["text"])
     except RuntimeRefusal as refusal:
-        return _refused(request, thread, form, str(refusal), refusal.status)
+        return say_when(_refused(request, thread, form, str(refusal), refusal.status), refusal)
     if not request.htmx:
         return redirect("chat-thread", thread.pk)
     turns = Turns(thread)

@@ -72,8 +72,15 @@ def new(request: ChatRequest) -> HttpResponse:
             thread = Thread.objects.create(owner=request.user, assistant=form.cleaned_data["assistant"])
             runs.send_message(thread, request.user, form.cleaned_data["text"])
     except RuntimeRefusal as refusal:
-        return _new_thread_page(request, form, error=str(refusal), status=refusal.status)
+        return say_when(_new_thread_page(request, form, error=str(refusal), status=refusal.status), refusal)
     return redirect("chat-thread", thread.pk)
+
+
+def say_when(response: HttpResponse, refusal: RuntimeRefusal) -> HttpResponse:
+    """Adds after how many seconds it may go better, where waiting helps."""
+    if refusal.retry_after:
+        response["Retry-After"] = str(refusal.retry_after)
+    return response
 
 
 @require_GET

@@ -17,6 +17,6 @@ class Command(BaseCommand):
     def handle(self, *, as_json: bool, **_: Any) -> None:
         mended = runs.reconcile()
         if as_json:
-            self.stdout.write(json.dumps(mended))
+            self.stdout.write(json.dumps({"taken_over": mended.taken_over, "enqueued": mended.enqueued}))
             return
-        self.stdout.write(f"{mended['taken_over']} runs taken back, {mended['enqueued']} enqueued again.")
+        self.stdout.write(f"{mended.taken_over} runs taken back, {mended.enqueued} enqueued again.")
