@@ -4,6 +4,7 @@ ARGS ?=
 VENV := .venv/bin
 # `platform/` is a source root; what is not manage.py or pytest has to be told.
 check: export PYTHONPATH := $(CURDIR)/platform
+check: export COUNTERSIGN_SECRET_KEY := check
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format messages bench lock setup
@@ -22,7 +23,7 @@ check: setup ## Lint, types, layers, migrations, templates: what must hold befor
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
-	$(VENV)/python manage.py makemigrations --check --dry-run
+	$(VENV)/python manage.py makemigrations --check --dry-run --settings tests.offline
 	@find templates apps platform -name '*.html' | xargs -r $(VENV)/djade --target-version 5.2 --check
 
 format: setup ## Put code and templates in shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 import types
 from pathlib import Path
 
@@ -18,9 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def example(page: str) -> str:
-    found = re.search(r"```python\n(.*?)```", (ROOT / "docs/howto" / page).read_text(), re.DOTALL)
+    found = re.search(
+        r"^( *)```python\n(.*?)^\1```", (ROOT / "docs/howto" / page).read_text(), re.DOTALL | re.M
+    )
     assert found
-    return found.group(1)
+    return textwrap.dedent(found.group(2))
 
 
 def loaded(name: str, source: str, monkeypatch: pytest.MonkeyPatch, **names: object) -> types.ModuleType:
@@ -74,11 +77,11 @@ def test_the_graph_of_the_howto_answers(
 ) -> None:
     loaded("shipping", example("add-a-graph.md"), monkeypatch)
     settings.COUNTERSIGN_GRAPHS = {**settings.COUNTERSIGN_GRAPHS, "shipping": "shipping:build"}
-    call_command("add_assistant", "shipping", name="Parcel tracker", verbosity=0)
-    assistant = Assistant.objects.get(graph_id="shipping")
-    thread = Thread.objects.create(owner=alice, assistant=assistant)
 
     with engine_on() as engine:
+        call_command("add_assistant", "shipping", name="Parcel tracker", verbosity=0)
+        assistant = Assistant.objects.get(graph_id="shipping")
+        thread = Thread.objects.create(owner=alice, assistant=assistant)
         run = take_turn(engine, thread, 'call track with {"parcel": "A1"}')
 
     assert run.status == RunStatus.SUCCESS, run.error

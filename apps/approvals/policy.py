@@ -42,7 +42,11 @@ def judge(tool_call: ToolCall) -> Verdict:
 
 def _verdict(rule: PolicyRule | None, tool_call: ToolCall) -> Verdict:
     if rule is None and tool_call.sensitive:
-        return Verdict("deny", rule="no rule", reason=_("No policy rule allows this tool."))
+        return Verdict(
+            "deny",
+            rule="no rule",
+            reason=_("No policy rule is about this tool. An administrator can add one under Policy rules."),
+        )
     if rule is None:
         return Verdict("allow", rule="not sensitive")
     match rule.verdict:

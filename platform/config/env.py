@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote
+from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -63,10 +64,31 @@ def boolean(name: str, default: bool) -> bool:
 
 
 def choice(name: str, default: str, allowed: list[str]) -> str:
-    """One of `allowed`. ImproperlyConfigured names them all."""
+    """One of `allowed`, however its letters are cased. ImproperlyConfigured names them all."""
     value = text(name) or default
-    if value not in allowed:
-        raise ImproperlyConfigured(f"{name}={value} must be one of {', '.join(allowed)}.")
+    for each in allowed:
+        if value.lower() == each.lower():
+            return each
+    raise ImproperlyConfigured(f"{name}={value} must be one of {', '.join(allowed)}.")
+
+
+def url(name: str) -> str:
+    """An http(s) URL; empty when there is none."""
+    value = text(name)
+    if value and not value.startswith(("http://", "https://")):
+        raise ImproperlyConfigured(
+            f"{name}={value} must begin with http:// or https://. Correct it or unset it."
+        )
+    return value
+
+
+def time_zone(name: str, default: str) -> str:
+    """A zone of the tz database, such as Europe/Berlin."""
+    value = text(name, default)
+    if value not in available_timezones():
+        raise ImproperlyConfigured(
+            f"{name}={value} is no time zone such as Europe/Berlin. Correct it or unset it."
+        )
     return value
 
 

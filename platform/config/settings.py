@@ -134,14 +134,20 @@ COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS",
 COUNTERSIGN_POLICY = "apps.approvals.policy"
 COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
 
-OPENAI_BASE_URL = env.text("OPENAI_BASE_URL")
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
 OPENAI_MODEL = env.text("OPENAI_MODEL") or "gpt-5-mini"
 
-RUN_LEASE = env.seconds(
-    "COUNTERSIGN_RUN_LEASE", 10.0
-)  # seconds without a heartbeat until a run is taken over
+# Seconds without a heartbeat until a run is taken over.
+RUN_LEASE = env.seconds("COUNTERSIGN_RUN_LEASE", 10.0)
 RUN_HEARTBEAT = env.seconds("COUNTERSIGN_RUN_HEARTBEAT", 3.0)
+if RUN_LEASE < 2 * RUN_HEARTBEAT:
+    raise ImproperlyConfigured(
+        f"COUNTERSIGN_RUN_LEASE={RUN_LEASE:g} must be at least twice COUNTERSIGN_RUN_HEARTBEAT={RUN_HEARTBEAT:g}: "
+        "a living worker would lose its runs."
+    )
+# Seconds a worker that is told to stop gives its runs to reach the end of a step, before it hands them back.
+WORKER_DRAIN = env.seconds("COUNTERSIGN_WORKER_DRAIN", 20.0)
 RUN_TIME_LIMIT = env.seconds("COUNTERSIGN_RUN_TIME_LIMIT", 600.0)
 RUN_MAX_ATTEMPTS = env.integer("COUNTERSIGN_RUN_MAX_ATTEMPTS", 3, minimum=1)
 RUN_STEP_LIMIT = env.integer("COUNTERSIGN_RUN_STEP_LIMIT", 50, minimum=1)
@@ -222,7 +228,7 @@ LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English")), ("zh-hans", _("Simplified Chinese"))]
 LOCALE_PATHS = [BASE_DIR / "templates" / "locale"]
 USE_TZ = True
-TIME_ZONE = env.text("COUNTERSIGN_TIME_ZONE", "UTC")
+TIME_ZONE = env.time_zone("COUNTERSIGN_TIME_ZONE", "UTC")
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -250,6 +256,7 @@ DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
 
 METRICS_TOKEN = env.text("COUNTERSIGN_METRICS_TOKEN")  # bearer token of the scraper; operators need none
 PROMETHEUS_EXPORT_MIGRATIONS = False
+LOG_LEVEL = env.choice("COUNTERSIGN_LOG_LEVEL", "INFO", ["DEBUG", "INFO", "WARNING", "ERROR"])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -257,7 +264,7 @@ LOGGING = {
     "handlers": {
         "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "json"}
     },
-    "root": {"handlers": ["stdout"], "level": env.text("COUNTERSIGN_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stdout"], "level": LOG_LEVEL},
     "loggers": {
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},

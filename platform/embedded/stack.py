@@ -23,7 +23,8 @@ from embedded.valkey import Valkey
 WORKER_QUEUES = ("interactive", "interactive")
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green
 HEALTH_INTERVAL = 0.1  # seconds
-WORKER_DRAIN = 5.0  # seconds a worker has to cut its runs at a step and put them back
+WORKER_DRAIN = 2.0  # seconds runs have to end a step when Ctrl-C is pressed; the rest is handed back
+WORKER_STOP = 10.0  # seconds for all of a worker's end
 
 
 @dataclass
@@ -59,11 +60,10 @@ class Stack:
         self.supervisor.wait_ready()
 
     def start_programs(self) -> None:
-        """Start web, workers and the demo model at once, and wait until each answers."""
-        programs = [self._web(), *self._workers()]
-        if self.has_demo_model:
-            programs.append(self._demo_model())
-        self.supervisor.start(*(Process(program) for program in programs))
+        """Start the demo model, web and workers at once, and wait until each answers."""
+        if self.has_demo_model:  # a group of its own: it is stopped after the workers that still talk to it
+            self.supervisor.start(Process(self._demo_model()))
+        self.supervisor.start(*(Process(program) for program in [self._web(), *self._workers()]))
         self.supervisor.wait_ready()
 
     def wait_healthy(self) -> list[str]:
@@ -112,7 +112,7 @@ class Stack:
     def _workers(self) -> list[Program]:
         return [
             self._program(
-                f"worker-{number}", "manage.py", "worker", "--queue", queue, stop_within=WORKER_DRAIN
+                f"worker-{number}", "manage.py", "worker", "--queue", queue, stop_within=WORKER_STOP
             )
             for number, queue in enumerate(WORKER_QUEUES, start=1)
         ]
@@ -145,6 +145,7 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
             "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
             "COUNTERSIGN_HOME": str(self.home),
+            "COUNTERSIGN_WORKER_DRAIN": str(WORKER_DRAIN),
         }
         if not self.has_demo_model:
             return common

@@ -126,7 +126,9 @@ def begin_again(run: Run, tool_call: ToolCall) -> bool:
     is_reviewed = digest(tool_call.args) == tool_call.args_digest
     if is_reviewed and tool_call.effect in (Effect.NONE, Effect.IDEMPOTENT):
         return True
-    tool_call.advance(ToolState.UNKNOWN, reason="The worker stopped in the middle of this call.")
+    tool_call.advance(
+        ToolState.UNKNOWN, error="The worker stopped in the middle of this call.", finished_at=Now()
+    )
     return False
 
 

@@ -79,7 +79,10 @@ class Runner:
             else:
                 await self._failed(error, timed_out=False)
         except Exception as error:
-            await self._failed(error, timed_out=limit.expired())
+            if self._control.drain_requested:  # what it talked to may have been stopped along with it
+                await self._give_back()
+            else:
+                await self._failed(error, timed_out=limit.expired())
 
     async def _run_graph(self) -> str:
         payload = await self._payload()
@@ -195,9 +198,9 @@ class Runner:
         await self._finish(status, error=reason, error_type=type(error).__name__)
 
     async def _give_back(self) -> None:
-        """The database went away, which says nothing about the run: whoever has it back goes on with it."""
+        """What went wrong around it says nothing about the run: whoever claims it next goes on with it."""
         logger.warning(
-            "database away", exc_info=True, extra={"action": "run_given_back", "run_id": str(self._run.pk)}
+            "run given back", exc_info=True, extra={"action": "run_given_back", "run_id": str(self._run.pk)}
         )
         with suppress(*database.AWAY):  # still away: the lease runs out
             await in_database(self._run.release)

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 BEAT = 5.0  # seconds between two heartbeats of the jobs in RQ's registries
 SLOT_WAIT = 1.0  # seconds until a full worker looks up again
-DRAIN_LIMIT = 20.0  # seconds that runs have to reach a step's end when the worker stops
 
 _engine: Engine | None = None
 
@@ -182,7 +181,7 @@ class AsyncWorker(BaseWorker):
     def teardown(self) -> None:
         if _engine is not None:
             _engine.drain()
-            _engine.join(DRAIN_LIMIT)
+            _engine.join(settings.WORKER_DRAIN)
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._stopping.set()
         super().teardown()  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ import pytest
 from accounts.models import User
 from assistants.shop.models import Order, Refund
 from django.core import mail
+from pytest_django.fixtures import Settings
 from runtime import decisions, events, runs
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
@@ -156,13 +157,46 @@ def test_a_run_cut_in_the_middle_of_its_answer_is_finished_by_another_worker(
 def test_a_worker_told_to_stop_gives_its_runs_back_and_leaves(
     thread: Thread, alice: User, worker: StartWorker
 ) -> None:
-    with worker(OPENAI_MODEL="demo-model+tokens=40,delay=0.05") as first:
+    """One long answer is one step: it is not waited for, and the worker has not died of it."""
+    with worker(OPENAI_MODEL="demo-model+tokens=1000,delay=0.05", COUNTERSIGN_WORKER_DRAIN="0.5") as first:
         run = runs.send_message(thread, alice, "go")
         until(lambda: status(run) == RunStatus.RUNNING)
         first.process.send_signal(signal.SIGTERM)
         until(first.has_died)
         assert first.process.returncode == 0
-    assert status(run) in (RunStatus.PENDING, RunStatus.SUCCESS)
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.drains) == (RunStatus.PENDING, 1, 1)
+
+    with worker():
+        until(lambda: status(run) == RunStatus.SUCCESS)
+    assert Message.objects.filter(thread=thread, role="ai").count() == 1
+
+
+def test_an_endpoint_that_goes_away_with_the_worker_fails_no_run(
+    thread: Thread, alice: User, worker: StartWorker
+) -> None:
+    with DemoModel(delay=50) as model, worker(OPENAI_BASE_URL=model.base_url) as first:
+        run = runs.send_message(thread, alice, "tell me a long story")
+        until(lambda: status(run) == RunStatus.RUNNING)
+        until(lambda: b"token" in str(redis_client().xrange(events.log_key(thread.pk))).encode())
+        first.process.send_signal(signal.SIGTERM)
+        model.process.kill()
+        until(first.has_died)
+
+    assert status(run) == RunStatus.PENDING
+
+
+def test_runs_are_taken_from_the_database_while_redis_is_away(
+    thread: Thread, alice: User, settings: Settings, engine_on: EngineOn
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    redis_client.cache_clear()
+    try:
+        run = runs.send_message(thread, alice, "hello")
+        with engine_on():
+            until(lambda: status(run) == RunStatus.SUCCESS)
+    finally:
+        redis_client.cache_clear()
 
 
 def test_redis_losing_everything_loses_no_run(thread: Thread, alice: User, worker: StartWorker) -> None:

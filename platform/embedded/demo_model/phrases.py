@@ -63,6 +63,7 @@ everything without a key. I know these phrases:
 - `E-mail bob@example.com that order 1042 is late`
 - `What is 12*7+3` and `What time is it`
 - `Tell me a long story`
+- `call look_up_order with {"order_number": 1042}`, and so on for every tool an assistant has
 
 To talk to a real model, set `OPENAI_BASE_URL`, `OPENAI_API_KEY` and `OPENAI_MODEL` in the environment, \
 then start with `make run`.""",
@@ -121,6 +122,7 @@ CHINESE = Phrases(
 - `发邮件给 bob@example.com 说订单晚了`
 - `计算 12*7+3`，`现在几点`
 - `长文`
+- `call look_up_order with {"order_number": 1042}`，助手的每个工具都可以这样调用
 
 要使用真正的模型，请设置环境变量 `OPENAI_BASE_URL`、`OPENAI_API_KEY` 和 `OPENAI_MODEL`，\
 然后运行 `make run`。""",

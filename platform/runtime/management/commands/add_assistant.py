@@ -11,19 +11,41 @@ from runtime.models import Assistant, assistant_id_for
 
 
 class Command(BaseCommand):
-    help = "Offers a graph of COUNTERSIGN_GRAPHS to people as an assistant. Repeating it changes the name."
+    help = (
+        "Offers a graph of COUNTERSIGN_GRAPHS to people as an assistant. Repeating it changes what is given."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("graph")
-        parser.add_argument("--name", default="", help="what people see; the graph's id by default")
-        parser.add_argument("--description", default="")
+        parser.add_argument("--name", help="what people see; the graph's id by default")
+        parser.add_argument("--description")
 
-    def handle(self, *, graph: str, name: str, description: str, **_: Any) -> None:
+    def handle(self, *, graph: str, name: str | None, description: str | None, **_: Any) -> None:
         if graph not in settings.COUNTERSIGN_GRAPHS:
             known = ", ".join(sorted(settings.COUNTERSIGN_GRAPHS))
             raise CommandError(
                 f"No graph is registered as {graph!r}. Registered: {known}. See COUNTERSIGN_GRAPHS."
             )
-        fields = {"graph_id": graph, "name": name or graph, "description": description}
-        assistant, is_new = Assistant.objects.update_or_create(pk=assistant_id_for(graph), defaults=fields)
+        _try(graph)
+        given = {
+            key: value for key, value in (("name", name), ("description", description)) if value is not None
+        }
+        assistant, is_new = Assistant.objects.update_or_create(
+            pk=assistant_id_for(graph),
+            defaults={"graph_id": graph, **given},
+            create_defaults={"graph_id": graph, "name": graph, **given},
+        )
         self.stdout.write(f"{'Added' if is_new else 'Changed'} assistant {assistant.name} ({assistant.pk}).")
+
+
+def _try(graph: str) -> None:
+    """Builds it once: what can't be built is said here, not to the first person who asks."""
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    from runtime.graphs import Graphs
+
+    try:
+        Graphs(InMemorySaver()).get(graph)
+    except Exception as error:
+        path = settings.COUNTERSIGN_GRAPHS[graph]
+        raise CommandError(f"The graph at {path} can't be built: {type(error).__name__}: {error}") from error

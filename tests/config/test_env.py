@@ -1,0 +1,53 @@
+"""Wrong values are refused at the start, by name, in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def manage(command: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    ours = {"COUNTERSIGN_HOME": str(tmp_path), "DJANGO_SETTINGS_MODULE": "config.settings", **env}
+    given = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    argv = [sys.executable, str(ROOT / "manage.py"), command]
+    return subprocess.run(
+        argv, env={**given, **ours}, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("COUNTERSIGN_TIME_ZONE", "Mars", "no time zone such as Europe/Berlin"),
+        ("COUNTERSIGN_LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
+        ("OPENAI_BASE_URL", "localhost:11434", "must begin with http:// or https://"),
+        ("COUNTERSIGN_RUN_LEASE", "5", "at least twice COUNTERSIGN_RUN_HEARTBEAT=3"),
+        ("COUNTERSIGN_WHEN_WAITING", "perhaps", "one of refuse, queue, withdraw"),
+        ("COUNTERSIGN_RUN_STEP_LIMIT", "many", "a whole number"),
+        ("COUNTERSIGN_DEBUG", "maybe", "true or false"),
+    ],
+)
+def test_a_wrong_value_names_itself(tmp_path: Path, name: str, value: str, says: str) -> None:
+    refused = manage("check", tmp_path, **{name: value})
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"countersign: {name}=")
+    assert says in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_level_may_be_written_small(tmp_path: Path) -> None:
+    assert manage("check", tmp_path, COUNTERSIGN_LOG_LEVEL="debug").returncode == 0
+
+
+def test_a_command_without_a_database_says_what_to_do(tmp_path: Path) -> None:
+    refused = manage("reconcile", tmp_path)
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith(f"countersign: No database answers in {tmp_path}.")
