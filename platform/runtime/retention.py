@@ -1,8 +1,6 @@
 """Forgetting: threads that nobody has touched for long, with all they left behind.
 
-A thread with a run under way or a tool call that a person still has to settle is never forgotten. Checkpoints of
-threads that are kept stay as well: a thread's messages are stored as deltas, so its newest checkpoint needs the
-older ones.
+A thread with a run under way or a tool call that a person still has to settle is never forgotten.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 from django.dispatch import Signal
-from django.utils import timezone
 from psycopg import sql
 from redis.exceptions import RedisError
 
@@ -40,18 +37,6 @@ def expired_threads(days: int) -> QuerySet[Thread]:
     calls = ToolCall.objects.filter(thread=OuterRef("pk"), state__in=TOOL_TRANSITIONS)
     untouched = Thread.objects.filter(updated_at__lt=Now() - timedelta(days=days))
     return untouched.filter(~Exists(runs), ~Exists(calls))
-
-
-def old_checkpoints(days: int) -> int:
-    """How many checkpoints of kept threads are older than that. Only counted, never deleted: see above."""
-    if "checkpoints" not in connection.introspection.table_names():
-        return 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM checkpoints WHERE (checkpoint->>'ts')::timestamptz < %s",
-            [timezone.now() - timedelta(days=days)],
-        )
-        return int(cursor.fetchone()[0])
 
 
 def delete_threads(days: int, *, batch_size: int) -> Iterator[int]:

@@ -22,8 +22,9 @@ def _positive(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Delete threads that nobody touched for COUNTERSIGN_KEEP_THREADS_DAYS, with their runs, messages, tool calls "
-        "and checkpoints, and expired sessions. Threads with a run under way or an unsettled tool call stay. Old "
-        "checkpoints of threads that stay are only counted: newer ones need them. Safe to interrupt and to repeat."
+        "and checkpoints, and expired sessions. Threads with a run under way or an unsettled tool call stay. Of a "
+        "thread not touched for COUNTERSIGN_KEEP_CHECKPOINTS_DAYS only the newest checkpoint stays: it can go on, but "
+        "not be forked from an earlier point. Safe to interrupt and to repeat."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,8 +46,13 @@ class Command(BaseCommand):
             sessions = retention.delete_sessions(batch_size=batch_size)
             counts["threads"] = self._delete("threads", counts["threads"], threads)
             counts["sessions"] = self._delete("sessions", counts["sessions"], sessions)
-        counts["old_checkpoints_kept"] = retention.old_checkpoints(settings.KEEP_CHECKPOINTS_DAYS)
+            counts["checkpoints"] = sum(self._pruned())
         self._report(counts, dry_run=dry_run)
+
+    def _pruned(self) -> Iterable[int]:
+        from runtime import pruning  # LangGraph: two seconds to import
+
+        return pruning.prune(settings.KEEP_CHECKPOINTS_DAYS)
 
     def _delete(self, name: str, expected: int, batches: Iterable[int]) -> int:
         """Works the batches off: with a bar on a terminal, a line a batch elsewhere. The number deleted."""
@@ -69,5 +75,5 @@ class Command(BaseCommand):
             return
         verb = "Would delete" if dry_run else "Deleted"
         self.stdout.write(f"{verb} {counts['threads']} threads and {counts['sessions']} sessions.")
-        if counts["old_checkpoints_kept"]:
-            self.stdout.write(f"{counts['old_checkpoints_kept']} old checkpoints of kept threads stay.")
+        if counts.get("checkpoints"):
+            self.stdout.write(f"Deleted {counts['checkpoints']} old checkpoints of threads that stay.")
