@@ -58,7 +58,6 @@ class Engine:
         self._unasked: set[asyncio.Task[str]] = set()
         """Runs begun without RQ, while Redis was away."""
         self._held: dict[UUID, Held] = {}
-        self._begun: dict[str, Future[str]] = {}
         self._draining = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -80,14 +79,13 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(START_LIMIT)
 
-    def begin(self, run_id: str) -> None:
-        """Claims and starts the run; perform() waits for it."""
-        self._begun[run_id] = self._call(self._perform(run_id))
+    def start(self, run_id: str) -> Future[str]:
+        """Claims the run and performs it. The future holds what became of it: its status, or why it was not ours."""
+        return self._call(self._claim_and_perform(run_id))
 
     def perform(self, run_id: str) -> str:
-        """Waits in the calling thread until the run, begun if it was not, has ended. Returns what became of it."""
-        begun = self._begun.pop(run_id, None) or self._call(self._perform(run_id))
-        return str(begun.result())
+        """The same, waiting for the end."""
+        return self.start(run_id).result()
 
     def drain(self) -> None:
         """No new claims; every run is cut at its next step, checkpointed and given back."""
@@ -120,44 +118,39 @@ class Engine:
         await asyncio.gather(*self._watches, return_exceptions=True)
         await self._stack.aclose()
 
-    async def _perform(self, run_id: str) -> str:
+    async def _claim_and_perform(self, run_id: str) -> str:
         if self._draining:
             return "left for another worker"
         run = await in_database(Run.claim, run_id, self._name)
         if run is None:
             return "not claimed"
         context, control = RunContext(run), RunControl()
-        task = self._loop.create_task(self._execute(context, control), name=f"run {run_id}")
+        task = self._loop.create_task(self._perform(context, control), name=f"run {run_id}")
         self._held[run.pk] = Held(context, task, control)
         try:
             await task
         except LeaseLost:
-            logger.warning("lease lost", extra={"action": "lease_lost", "run_id": run_id})
+            logger.info("lease lost", extra={"action": "lease_lost", "run_id": run_id})
             return "lease lost"
-        except asyncio.CancelledError:
-            return "given back"
         finally:
             self._held.pop(run.pk, None)
-        return "performed"
+        return run.status
 
-    async def _execute(self, context: RunContext, control: RunControl) -> None:
-        started = asyncio.create_task(in_database(_announce_start, context.run))
+    async def _perform(self, context: RunContext, control: RunControl) -> None:
+        announced = asyncio.create_task(in_database(_announce_start, context.run))
         try:
-            await self._run(context, control)
-        finally:
-            await started
-
-    async def _run(self, context: RunContext, control: RunControl) -> None:
-        run = context.run
-        try:
-            graph = self._graphs.get(run.assistant.graph_id)
+            graph = self._graphs.get(context.run.assistant.graph_id)
         except Exception as error:
-            logger.exception("graph not built", extra={"action": "graph_not_built", "run_id": str(run.pk)})
-            await in_database(
-                run.finish, RunStatus.ERROR, error=llm.explain(error), error_type=type(error).__name__
-            )
-            return
-        await Runner(context, graph, self._redis, control).execute()
+            await self._not_built(context.run, error)
+        else:
+            await Runner(context, graph, self._redis, control).execute()
+        finally:
+            await announced
+
+    async def _not_built(self, run: Run, error: Exception) -> None:
+        logger.exception("graph not built", extra={"action": "graph_not_built", "run_id": str(run.pk)})
+        kind, reason = type(error).__name__, llm.explain(error)
+        await in_database(run.finish, RunStatus.ERROR, error=reason, error_type=kind)
 
     async def _renew(self) -> None:
         """Keeps the leases; a run that is no longer ours is stopped at once, and so is one a person stopped."""
@@ -184,7 +177,7 @@ class Engine:
             counts = {"taken_over": mended.taken_over, "enqueued": mended.enqueued}
             logger.info("reconciled", extra={"action": "reconciled", **counts})
         for run_id in mended.unreached[: max(0, self._concurrency - len(self._held))]:
-            self._unasked.add(task := self._loop.create_task(self._perform(str(run_id))))
+            self._unasked.add(task := self._loop.create_task(self._claim_and_perform(str(run_id))))
             task.add_done_callback(self._unasked.discard)
 
     async def _listen_for_stops(self) -> None:

@@ -167,7 +167,7 @@ RUN_TRANSITIONS: dict[str, set[str]] = {
 
 
 class Run(models.Model):
-    """One turn of a graph on a thread. A turn resumed after a decision is a new run that `resumes` the old."""
+    """One go of a graph on a thread. A turn goes on after a decision in a new run, which `resumes` the old."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     thread = models.ForeignKey(Thread, models.CASCADE, related_name="runs", verbose_name=_("thread"))

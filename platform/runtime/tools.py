@@ -163,7 +163,7 @@ async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
         error = f"No answer within {settings.TOOL_TIME_LIMIT:g} s."
         await in_database(ledger.give_up, current_run.get().run, tool_call, error)
     except asyncio.CancelledError:
-        await _stopped(tool_call, work)
+        await _stopped(tool, tool_call, work)
         raise
     except GraphBubbleUp:
         raise
@@ -194,23 +194,28 @@ async def _attempt(tool: GatedTool, call: dict[str, Any]) -> Any:
 
 async def _call(inner: BaseTool, call: dict[str, Any]) -> Any:
     """On the loop when the tool is a coroutine, else in a thread that gives its database connection back."""
-    if isinstance(inner, StructuredTool):
-        is_async = inner.coroutine is not None
-    else:
-        is_async = type(inner)._arun is not BaseTool._arun
-    if is_async:
+    if _is_coroutine(inner):
         return await inner.ainvoke(call)
     return await in_tool_thread(inner.invoke, call)
 
 
-async def _stopped(tool_call: ToolCall, work: asyncio.Task[Any]) -> None:
+def _is_coroutine(inner: BaseTool) -> bool:
+    if isinstance(inner, StructuredTool):
+        return inner.coroutine is not None
+    return type(inner)._arun is not BaseTool._arun
+
+
+async def _stopped(tool: GatedTool, tool_call: ToolCall, work: asyncio.Task[Any]) -> None:
     """The run was stopped. A tool that ends within the grace is recorded as what it was."""
     await asyncio.wait([work], timeout=STOP_GRACE)
     if work.done() and not work.cancelled() and work.exception() is None:
         await in_database(ledger.finish, tool_call, ToolState.DONE, result=_text(work.result().content))
         return
     work.cancel()
-    await in_database(ledger.give_up, current_run.get().run, tool_call, "Stopped while it ran.")
+    error = "Stopped while it ran."
+    if not _is_coroutine(tool.inner):  # nothing ends a thread from outside
+        error = "Stopped, but it could not be interrupted: it may still go on."
+    await in_database(ledger.give_up, current_run.get().run, tool_call, error)
 
 
 def _text(content: Any) -> str:

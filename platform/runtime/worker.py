@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -33,13 +33,15 @@ BEAT = 5.0  # seconds between two heartbeats of the jobs in RQ's registries
 SLOT_WAIT = 1.0  # seconds until a full worker looks up again
 
 _engine: Engine | None = None
+_here = threading.local()  # .started: the future of the run that this thread's job is about
 
 
 def execute_run(run_id: str) -> str:
     """The job: performs one run to its end on this process's engine. Returns what became of it."""
     if _engine is None:
         raise RuntimeError("Runs are performed by `manage.py worker`, not by a stock RQ worker.")
-    return _engine.perform(run_id)
+    started: Future[str] = getattr(_here, "started", None) or _engine.start(run_id)
+    return started.result()
 
 
 class NoDeathPenalty(BaseDeathPenalty):
@@ -130,7 +132,7 @@ class AsyncWorker(BaseWorker):
 
     def _perform(self, job: Job, queue: Queue) -> None:
         try:
-            self._begin(job)
+            _here.started = self._start(job)
             execution = self.prepare_execution(job)
             self._performing[execution.id] = (job, execution)
             try:
@@ -146,11 +148,12 @@ class AsyncWorker(BaseWorker):
             self.execution = None
             self._slots.release()
 
-    def _begin(self, job: Job) -> None:
+    def _start(self, job: Job) -> Future[str] | None:
         """The run starts while RQ still writes its books: some milliseconds that a person would wait."""
         with suppress(Exception):  # an entry that can't be read fails below, where RQ records it
             if _engine is not None and job.func_name == runs.EXECUTE_RUN:
-                _engine.begin(*job.args)
+                return _engine.start(*job.args)
+        return None
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         super().set_state(WorkerStatus.BUSY if self._performing else state, pipeline)
