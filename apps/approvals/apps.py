@@ -9,4 +9,4 @@ class ApprovalsConfig(AppConfig):
     verbose_name = _("Approvals")
 
     def ready(self) -> None:
-        from apps.approvals import receivers  # noqa: F401  (connects them)
+        from apps.approvals import invariants, receivers  # noqa: F401  (connects them)
