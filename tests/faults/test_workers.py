@@ -1,0 +1,95 @@
+"""Workers killed, frozen and poisoned."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+from assistants.shop.models import Refund
+from runtime import events
+from runtime.models import Message, Run, RunStatus, ToolCall, ToolState
+from runtime.redis_client import redis_client
+
+from tests.faults.lab import Lab
+from tests.support.processes import until
+
+pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.mark.fault("W1 killed after the effect")
+def test_a_refund_whose_worker_dies_after_it_happens_once(lab: Lab) -> None:
+    kill_in_refund(lab, "after_effect:2")
+    with lab.worker():
+        lab.settle()
+
+    assert Refund.objects.count() == 1
+    assert Run.objects.latest("created_at").status == RunStatus.SUCCESS
+
+
+@pytest.mark.fault("W1 killed after the effect")
+def test_a_ring_whose_worker_dies_after_it_waits_for_a_person(lab: Lab) -> None:
+    with lab.worker() as doomed:
+        lab.say('call ring with {"key": "a", "after": 60}')
+        until(lab.rings)
+        lab.strike()
+        doomed.kill()
+    with lab.worker():
+        lab.settle()
+
+    assert ToolCall.objects.get().state == ToolState.UNKNOWN
+    assert lab.rings() == ["a"]
+
+
+@pytest.mark.fault("W2 killed before the effect")
+@pytest.mark.parametrize("point", ["before_permit:3", "before_effect:2"])
+def test_a_refund_whose_worker_dies_before_it_happens_once(lab: Lab, point: str) -> None:
+    kill_in_refund(lab, point)
+    with lab.worker():
+        lab.settle()
+
+    assert Refund.objects.count() == 1
+    assert Run.objects.latest("created_at").status == RunStatus.SUCCESS
+
+
+def kill_in_refund(lab: Lab, point: str) -> None:
+    """The first pass of each point is the look-up's, and before its permit a refund passes once to ask for it."""
+    with lab.worker(COUNTERSIGN_TESTPOINT=point) as doomed:
+        lab.approve(lab.ask(f"Refund order {lab.order()}"))
+        until(doomed.has_died)
+        lab.strike()
+
+
+@pytest.mark.fault("W3 killed in mid stream")
+def test_an_answer_cut_in_the_middle_is_said_once_and_whole(lab: Lab) -> None:
+    model = "demo-model+tokens=60,delay=0.02"
+    with lab.worker(OPENAI_MODEL=model) as doomed:
+        run = lab.say("go")
+        until(lambda: redis_client().xlen(events.log_key(run.thread_id)) > lab.random.randrange(3, 20))
+        lab.strike()
+        doomed.kill()
+    with lab.worker(OPENAI_MODEL=model):
+        lab.settle()
+
+    assert Message.objects.get(role="ai").content == " ".join(["token"] * 60)
+
+
+@pytest.mark.fault("W6 frozen past its lease")
+def test_a_frozen_worker_writes_nothing_after_another_took_over(lab: Lab) -> None:
+    with lab.worker(COUNTERSIGN_TESTPOINT="before_effect:2:SIGSTOP") as frozen:
+        call = lab.approve(lab.ask(f"Refund order {lab.order()}"))
+        resume = call.thread.runs.latest("created_at")
+        until(lambda: ToolCall.objects.filter(state=ToolState.RUNNING).exists())
+        lab.strike()
+        with lab.worker():
+            lab.settle()
+            ended = Run.objects.get(pk=resume.pk)
+            said = list(Message.objects.values_list("pk", "content"))
+            frozen.send(signal.SIGCONT)
+            time.sleep(3)  # time for it to do all the harm it can
+            lab.settle()
+
+    assert Refund.objects.count() == 1
+    assert Run.objects.get(pk=resume.pk).ended_at == ended.ended_at
+    assert list(Message.objects.values_list("pk", "content")) == said
+    assert ToolCall.objects.get(pk=call.pk).state == ToolState.DONE
