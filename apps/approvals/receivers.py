@@ -19,6 +19,13 @@ QUESTIONS = {
     ToolState.UNKNOWN.value: ApprovalRequest.Question.OUTCOME,
 }
 
+# What becomes of a question that nobody answered, when its call stops waiting by itself.
+MOOT = {
+    ToolState.CANCELLED.value: RequestStatus.CANCELLED,
+    ToolState.EXPIRED.value: RequestStatus.EXPIRED,
+    ToolState.SUPERSEDED.value: RequestStatus.SUPERSEDED,
+}
+
 
 @receiver(signals.tool_call_changed)
 def ask(tool_call: ToolCall, **_: Any) -> None:
@@ -28,9 +35,9 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
         ApprovalRequest.objects.create(
             tool_call=tool_call, question=question, rule=rule, approvers=rule.approvers if rule else None
         )
-    elif tool_call.state == ToolState.SUPERSEDED:
+    if tool_call.state in MOOT:
         for request in tool_call.approval_requests.filter(status=RequestStatus.PENDING):
-            request.close(RequestStatus.SUPERSEDED)
+            request.close(MOOT[tool_call.state])
     transaction.on_commit(_notify)
 
 

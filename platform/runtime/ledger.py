@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from runtime import policy
 from runtime.exceptions import LeaseLost
-from runtime.models import Effect, Run, ToolCall, ToolState
+from runtime.models import HOLDS_INPUT, Effect, Run, ToolCall, ToolState
 
 RESULT_LIMIT = 256 * 1024  # characters of a result that are kept
 
@@ -155,9 +155,9 @@ def give_up(run: Run, tool_call: ToolCall, error: str) -> None:
 def abandon(run: Run) -> None:
     """The turn ends; of its tool calls, what was not begun is cancelled, and how the rest ended is not known.
 
-    Called in the transaction that ends the run, so that no approval outlives its turn.
+    Called in the transaction that ends the run, so that neither a question nor an approval outlives its turn.
     """
-    for tool_call in ToolCall.objects.filter(thread=run.thread_id, state=ToolState.APPROVED):
+    for tool_call in ToolCall.objects.filter(thread=run.thread_id, state__in=HOLDS_INPUT):
         tool_call.advance(ToolState.CANCELLED, reason="The turn ended before it ran.", finished_at=Now())
     for tool_call in ToolCall.objects.filter(run=run, state=ToolState.RUNNING):
         give_up(run, tool_call, "The turn ended while it ran.")
