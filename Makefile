@@ -7,7 +7,7 @@ check: export PYTHONPATH := $(CURDIR)/platform
 check: export COUNTERSIGN_SECRET_KEY := check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format messages bench lock setup
+.PHONY: help run test check format messages bench faults lock setup
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ messages: setup ## Bring the Chinese catalogue up to date; fails while something
 
 bench: setup ## Measure; the last tables are in docs/
 	$(VENV)/python -m benchmarks $(ARGS)
+
+faults: export FAULTS_ROUNDS ?= 200
+faults: setup ## Kill, cut off and freeze it for half an hour; FAULTS_ROUNDS=40 for less, FAULTS_SEED=... replays
+	$(VENV)/python -m pytest -m faults tests/faults -n 2 --dist load $(ARGS)
 
 lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
 	@$(PYTHON) bootstrap.py lock $(ARGS)

@@ -24,6 +24,7 @@ from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
 from runtime.models import Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
 
@@ -143,6 +144,7 @@ def _stop_before_resuming(run: Run) -> bool:
 
 def enqueue(run_ids: Iterable[UUID]) -> None:
     """Wakes a worker for each run. What Redis does not take, reconcile() brings again."""
+    testpoint("before_enqueue")
     for run_id in run_ids:
         try:
             queue().enqueue(EXECUTE_RUN, str(run_id), job_id=job_id(run_id), description=f"run {run_id}")

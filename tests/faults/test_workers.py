@@ -93,3 +93,69 @@ def test_a_frozen_worker_writes_nothing_after_another_took_over(lab: Lab) -> Non
     assert Run.objects.get(pk=resume.pk).ended_at == ended.ended_at
     assert list(Message.objects.values_list("pk", "content")) == said
     assert ToolCall.objects.get(pk=call.pk).state == ToolState.DONE
+
+
+@pytest.mark.fault("W4 killed between two writes of a checkpoint")
+@pytest.mark.rounds(0.15)
+def test_a_worker_killed_between_two_writes_of_a_checkpoint_repeats_nothing(lab: Lab) -> None:
+    place = lab.random.choice(["before_put", "after_put", "before_put_writes", "after_put_writes"])
+    point = f"{place}:{lab.random.randint(1, 7)}"
+    slow = lab.random.choice(["0", "0.2"])  # seconds by which what a task wrote lags behind
+    print(point, slow)
+    with lab.worker(COUNTERSIGN_TESTPOINT=point, LAB_SLOW_WRITES=slow) as doomed:
+        run = lab.say('call ring with {"key": "a"} and look up order ' + str(lab.order()))
+        until(lambda: doomed.has_died() or Run.objects.get(pk=run.pk).status == RunStatus.SUCCESS)
+        lab.strike()
+        doomed.kill()
+    with lab.worker():
+        lab.settle()
+
+    assert lab.rings() == ["a"]
+    assert Message.objects.filter(role="ai").count() == 1
+
+
+@pytest.mark.fault("W8 tool hangs")
+def test_a_tool_that_hangs_is_given_up_in_time(lab: Lab) -> None:
+    with lab.worker(COUNTERSIGN_TOOL_TIME_LIMIT="1"):
+        harmless = lab.say('call wait with {"seconds": 600}')
+        risky = lab.say('call ring with {"key": "a", "after": 600}')
+        until(lab.rings)
+        lab.strike()
+        lab.settle(within=5)
+
+    assert states(harmless) == [ToolState.FAILED]
+    assert states(risky) == [ToolState.UNKNOWN]
+
+
+def states(run: Run) -> list[str]:
+    return list(run.thread.tool_calls.values_list("state", flat=True))
+
+
+@pytest.mark.fault("W9 poison run")
+def test_a_run_that_kills_every_worker_is_given_up(lab: Lab) -> None:
+    poison = lab.say("call crash with {}")
+    lab.strike()
+    for _ in range(3):
+        with lab.worker() as worker:
+            until(worker.has_died, seconds=30)
+    with lab.worker():
+        other = lab.say("hello")
+        lab.reach(other, RunStatus.SUCCESS)
+        lab.reach(poison, RunStatus.ERROR)
+        lab.settle(allowed=(RunStatus.SUCCESS, RunStatus.ERROR))
+
+    poison.refresh_from_db()
+    assert (poison.attempt, poison.error_type) == (3, "WorkerDied")
+    lab.approve_all()
+
+
+@pytest.mark.fault("the only worker killed under 50 runs")
+def test_fifty_runs_of_a_killed_worker_end_soon_after_another_starts(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL="demo-model+delay=0.005") as doomed:
+        lab.load(50)
+        until(lambda: Run.objects.filter(status=RunStatus.RUNNING).count() >= 25, seconds=30)
+        time.sleep(lab.random.uniform(0, 1))
+        doomed.kill()
+    lab.strike()
+    with lab.worker(OPENAI_MODEL="demo-model+delay=0.005"):
+        lab.settle(within=30)

@@ -10,8 +10,10 @@ from assistants.shop.graph import PROMPT, State
 from assistants.shop.tools import TOOLS
 from django.conf import settings
 from langchain.agents import create_agent
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph.state import CompiledStateGraph
 from runtime.llm import chat_model
+from runtime.testpoints import testpoint
 from runtime.tools import tool
 
 BELL = "bell"  # a file in the data folder: a line for each time a tool had its effect
@@ -46,7 +48,32 @@ async def crash() -> str:
     os._exit(9)
 
 
+class DoomedSaver:
+    """Test points around what LangGraph writes: each task's writes as it ends, then the step's checkpoint."""
+
+    put, put_writes = AsyncPostgresSaver.aput, AsyncPostgresSaver.aput_writes
+
+    @classmethod
+    def install(cls) -> None:
+        async def aput(saver: AsyncPostgresSaver, *args: Any, **kwargs: Any) -> Any:
+            testpoint("before_put")
+            config = await cls.put(saver, *args, **kwargs)
+            testpoint("after_put")
+            return config
+
+        async def aput_writes(saver: AsyncPostgresSaver, *args: Any, **kwargs: Any) -> None:
+            await asyncio.sleep(float(os.environ.get("LAB_SLOW_WRITES", "0")))
+            testpoint("before_put_writes")
+            await cls.put_writes(saver, *args, **kwargs)
+            testpoint("after_put_writes")
+
+        AsyncPostgresSaver.aput = aput  # type: ignore[method-assign]
+        AsyncPostgresSaver.aput_writes = aput_writes  # type: ignore[method-assign]
+
+
 def build() -> CompiledStateGraph[Any, Any, Any, Any]:
+    if os.environ.get("COUNTERSIGN_TESTPOINT"):
+        DoomedSaver.install()
     agent: CompiledStateGraph[Any, Any, Any, Any] = create_agent(
         chat_model(), [*TOOLS, ring, wait, crash], system_prompt=PROMPT, state_schema=State
     )

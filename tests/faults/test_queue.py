@@ -1,0 +1,83 @@
+"""What the queue loses, delivers again, or is never told."""
+
+from __future__ import annotations
+
+import pytest
+from runtime import runs
+from runtime.models import RunStatus, ToolState
+
+from tests.faults.lab import Lab
+from tests.support.processes import until
+
+pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
+
+SAY = """
+from accounts.models import User
+from runtime import runs
+from runtime.models import Thread
+runs.send_message(Thread.objects.get(pk="{thread}"), User.objects.get(username="alice"), "hello")
+"""
+DECIDE = """
+from accounts.models import User
+from runtime import decisions
+decisions.decide(User.objects.get(username="bob"), "{call}", {{"type": "approve"}})
+"""
+
+
+@pytest.mark.fault("Q1 killed between commit and enqueue")
+def test_a_message_whose_process_died_before_the_enqueue_is_answered(lab: Lab) -> None:
+    thread = lab.thread()
+    run_doomed(lab, SAY.format(thread=thread.pk))
+    run = thread.runs.get()
+    assert run.status == RunStatus.PENDING
+    with lab.worker():
+        lab.strike()
+        lab.settle()
+
+    assert thread.messages.filter(role="ai").count() == 1
+
+
+@pytest.mark.fault("H9 killed between decision and resume")
+def test_a_decision_whose_process_died_before_the_enqueue_is_carried_out(lab: Lab) -> None:
+    with lab.worker():
+        call = lab.ask(f"Refund order {lab.order()}")
+        run_doomed(lab, DECIDE.format(call=call.pk))
+        lab.strike()
+        lab.settle()
+
+    call.refresh_from_db()
+    assert call.state == ToolState.DONE
+
+
+def run_doomed(lab: Lab, code: str) -> None:
+    """Runs `code` in a process that is killed once its transaction is committed, before Redis hears of it."""
+    with lab.start("shell", "-v0", "-c", code, COUNTERSIGN_TESTPOINT="before_enqueue") as doomed:
+        until(doomed.has_died, seconds=30)
+        assert "Traceback" not in doomed.log.read_text()
+
+
+@pytest.mark.fault("Q2 one run delivered ten times")
+def test_a_run_delivered_ten_times_is_performed_once(lab: Lab) -> None:
+    with lab.worker(), lab.worker(), lab.worker():
+        lab.reach(lab.say("hello"), RunStatus.SUCCESS)
+        run = lab.say('call ring with {"key": "a", "before": 0.5}')
+        for copy in range(10):
+            runs.queue().enqueue(runs.EXECUTE_RUN, str(run.pk), job_id=f"copy-{copy}")
+        lab.strike()
+        lab.settle()
+        until(lambda: not runs.queue().job_ids)
+
+    run.refresh_from_db()
+    assert (run.attempt, run.status) == (1, RunStatus.SUCCESS)
+    assert lab.rings() == ["a"]
+
+
+@pytest.mark.fault("Q3 job lost from the queue")
+def test_a_run_whose_job_is_gone_starts_soon(lab: Lab) -> None:
+    run = lab.say("hello")
+    runs.queue().empty()
+    with lab.worker():
+        lab.strike()
+        lab.settle()
+
+    assert run.thread.messages.filter(role="ai").count() == 1
