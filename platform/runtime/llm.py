@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from functools import cache
+from math import inf
 from typing import Any
 
 import openai
@@ -40,8 +41,9 @@ class ChatModel(ChatOpenAI):
     ) -> AsyncIterator[ChatGenerationChunk]:
         seen = _Seen()
         try:
-            async with asyncio.timeout(settings.MODEL_TIME_LIMIT):
+            async with asyncio.timeout(settings.MODEL_TIME_LIMIT) as limit:
                 async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                    _check_time(limit)
                     seen.add(chunk)
                     yield chunk
         except json.JSONDecodeError as error:
@@ -49,6 +51,16 @@ class ChatModel(ChatOpenAI):
                 _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
             ) from error
         seen.check()
+
+
+def _check_time(limit: asyncio.Timeout) -> None:
+    """Raises TimeoutError once `limit` is over.
+
+    A chunk that arrives at that very moment makes Python 3.11's wait_for, around each of them, swallow the
+    cancellation: the limit would never be heard of again.
+    """
+    if asyncio.get_running_loop().time() >= (limit.when() or inf):
+        raise TimeoutError
 
 
 class _Seen:
