@@ -70,7 +70,7 @@ class Lab:
             "OPENAI_API_KEY": f"lab-{uuid4()}",
             "COUNTERSIGN_GRAPHS": "lab=tests.support.lab_graph:build",
             "COUNTERSIGN_HOME": str(self.home),
-            "COUNTERSIGN_RUN_LEASE": "2.5",
+            "COUNTERSIGN_RUN_LEASE": "4",
             "COUNTERSIGN_RUN_HEARTBEAT": "0.5",
             "COUNTERSIGN_TESTPOINT": "",
         }
