@@ -157,6 +157,7 @@ USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # und
 QUEUE_LIMIT = env.integer("COUNTERSIGN_QUEUE_LIMIT", 1000, minimum=1)  # runs that wait for a worker
 # What a message does while a tool call of its thread waits for a decision.
 WHEN_WAITING = env.choice("COUNTERSIGN_WHEN_WAITING", "refuse", ["refuse", "queue", "withdraw"])
+WORKERS = env.integer("COUNTERSIGN_WORKERS", 2, minimum=1)  # processes that `manage.py up` starts
 WORKER_CONCURRENCY = env.integer("COUNTERSIGN_WORKER_CONCURRENCY", 200, minimum=1)
 MODEL_CONNECT_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_CONNECT_TIMEOUT", 5.0)
 MODEL_IDLE_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_IDLE_TIMEOUT", 30.0)  # first token, and between two

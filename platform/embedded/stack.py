@@ -19,8 +19,7 @@ from embedded.process import Process, Program
 from embedded.supervisor import Supervisor
 from embedded.valkey import Valkey
 
-# Queue of each worker process; name a queue twice for two processes.
-WORKER_QUEUES = ("interactive", "interactive")
+WORKER_QUEUE = "interactive"
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green
 HEALTH_INTERVAL = 0.1  # seconds
 WORKER_DRAIN = 2.0  # seconds runs have to end a step when Ctrl-C is pressed; the rest is handed back
@@ -112,9 +111,9 @@ class Stack:
     def _workers(self) -> list[Program]:
         return [
             self._program(
-                f"worker-{number}", "manage.py", "worker", "--queue", queue, stop_within=WORKER_STOP
+                f"worker-{number}", "manage.py", "worker", "--queue", WORKER_QUEUE, stop_within=WORKER_STOP
             )
-            for number, queue in enumerate(WORKER_QUEUES, start=1)
+            for number in range(1, settings.WORKERS + 1)
         ]
 
     def _demo_model(self) -> Program:

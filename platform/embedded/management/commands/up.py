@@ -20,7 +20,7 @@ from embedded import paths, ports, screen
 from embedded.address import Address
 from embedded.exceptions import AlreadyRunning, EmbeddedError
 from embedded.lock import only_one
-from embedded.stack import WORKER_QUEUES, Stack
+from embedded.stack import Stack
 from embedded.supervisor import Stopped, Supervisor, stopping_on_signals
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def bring_up(stack: Stack) -> None:
         call_command("migrate", interactive=False, verbosity=0)
     with steps.step("demo accounts and data" if stack.has_demo_accounts else "groups and rules"):
         seed(stack)
-    with steps.step(screen.programs_line(stack, len(WORKER_QUEUES))):
+    with steps.step(screen.programs_line(stack, settings.WORKERS)):
         stack.start_programs()
         not_ok = stack.wait_healthy()
     print(screen.summary(stack), flush=True)
