@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-ALL = ["resume_latency"]
+ALL = ["resume_latency", "compare"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*ALL, []], help="which; all of them by default")
-    parser.add_argument("--turns", type=int, default=30, help="how many times each thing is measured")
-    options = parser.parse_args()
-    for name in options.names or ALL:
-        import_module(f"benchmarks.{name}").run(turns=options.turns)
+    commands = parser.add_subparsers(dest="name", metavar="NAME", help="which; all of them by default")
+    modules = {name: import_module(f"benchmarks.{name}") for name in ALL}
+    for name, module in modules.items():
+        module.add_arguments(commands.add_parser(name, help=module.__doc__, description=module.__doc__))
+    asked = parser.parse_args()
+    for name in [asked.name] if asked.name else ALL:
+        options = vars(asked if asked.name else parser.parse_args([name]))
+        modules[name].run(**{option: value for option, value in options.items() if option != "name"})
 
 
 if __name__ == "__main__":

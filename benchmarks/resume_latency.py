@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import re
@@ -16,6 +17,10 @@ REQUEST = re.compile(r"/admin/approvals/approvalrequest/([0-9a-f-]{36})/change/"
 TOOL_TIME = """SELECT extract(epoch FROM finished_at - started_at) FROM runtime_toolcall
     WHERE tool = 'refund_order' ORDER BY created_at"""
 QUEUE = "/admin/approvals/approvalrequest/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--turns", type=int, default=30, help="how many times it is measured")
 
 
 def run(*, turns: int) -> None:

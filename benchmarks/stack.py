@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+from psycopg import sql
+
+from benchmarks import usage
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(1, str(ROOT / "platform"))
@@ -30,6 +33,13 @@ from embedded import paths  # noqa: E402
 
 PASSWORD = "only for benchmarks"
 READY_WITHIN = 60.0  # seconds
+# group -> what is in the command line of its process
+PROCESSES = {
+    "web": "config.server",
+    "worker": "manage.py worker",
+    "PostgreSQL": "postgres -D",
+    "Redis": "valkey",
+}
 
 
 def free_port() -> int:
@@ -43,10 +53,32 @@ class Stack:
     base: str
     """URL without a slash at its end."""
     home: Path
+    pid: int
+    """Of the supervisor, the parent of all its processes."""
 
     def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
         with psycopg.connect(paths.database_url(self.home)) as connection:
             return connection.execute(query).fetchall()
+
+    @contextmanager
+    def new_database(self, name: str) -> Iterator[str]:
+        """The URL of an empty database beside the product's own, on the same server; dropped at the end."""
+        own = paths.database_url(self.home)
+        identifier = sql.Identifier(name)
+        with psycopg.connect(own, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(identifier))
+            yield own.rpartition("/")[0] + "/" + name
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
+
+    def processes(self) -> dict[str, int]:
+        """Pids by group: web, worker, PostgreSQL, Redis."""
+        running = {usage.command_line(pid): pid for pid in usage.tree(self.pid)[1:]}
+        return {
+            group: pid
+            for group, sign in PROCESSES.items()
+            for line, pid in reversed(running.items())
+            if sign in line
+        }
 
 
 @contextmanager
@@ -78,7 +110,7 @@ def running(**env: str) -> Iterator[Stack]:
         try:
             base = f"http://127.0.0.1:{port}"
             _wait_healthy(base)
-            yield Stack(base, Path(home))
+            yield Stack(base, Path(home), up.pid)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)

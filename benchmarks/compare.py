@@ -1,0 +1,111 @@
+"""Designs side by side: the same graph, model and users on LangGraph alone and on the whole product."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+from benchmarks import graph, model
+from benchmarks.load import Measured, Target, measure
+from benchmarks.stack import ROOT, Stack, running
+
+GROUPS = ("web", "worker", "PostgreSQL", "Redis", "model", "load")
+HEADINGS = (
+    "users",
+    "design",
+    "first token ms p50 / p95",
+    "added per token ms p50 / p95",
+    "tokens/s",
+    "turns/s",
+    *(f"{group} CPU ms/turn" for group in GROUPS),
+    "CPU % of others",
+    "PSS MB web + worker",
+    "errors",
+)
+
+
+@contextmanager
+def floor(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """LangGraph alone. Its process is the users' too, and counts as the worker."""
+    with stack.new_database("bench_floor") as database:
+        where = {**endpoint.where, "database": database}
+        groups = {"PostgreSQL": stack.processes()["PostgreSQL"], "model": endpoint.pid}
+        yield Target("floor", "benchmarks.floor", where, groups, load_group="worker")
+
+
+@contextmanager
+def platform(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """The product: one web process, one worker, a page and its socket for each user."""
+    where = {"base": stack.base, "accounts": accounts(stack, users)}
+    yield Target("platform", "benchmarks.product", where, {**stack.processes(), "model": endpoint.pid})
+
+
+def accounts(stack: Stack, count: int) -> list[dict[str, str]]:
+    argv = [sys.executable, "-m", "benchmarks.accounts", graph.ID, str(count)]
+    env = {**os.environ, "COUNTERSIGN_HOME": str(stack.home), "COUNTERSIGN_GRAPHS": graph.REGISTERED}
+    done = subprocess.run(argv, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    found: list[dict[str, str]] = json.loads(done.stdout)
+    return found
+
+
+Design = Callable[[Stack, model.Endpoint, int], AbstractContextManager[Target]]
+DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--users", type=counts, default="1,50,200", help="how many at once, such as 1,50,200")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="for which each design is loaded, at least"
+    )
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
+
+
+def counts(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def run(*, users: Sequence[int], seconds: float, designs: Sequence[str]) -> None:
+    """Design after design for each number of users, so that what disturbs the machine disturbs all alike."""
+    with (
+        model.running() as endpoint,
+        running(
+            **endpoint.environment, COUNTERSIGN_GRAPHS=graph.REGISTERED, COUNTERSIGN_WORKERS="1"
+        ) as stack,
+    ):
+        print(f"{model.TOKENS} tokens a turn, one each {model.PACE:.0f} ms; at least {seconds:.0f} s each\n")
+        print_row(HEADINGS)
+        print_row(["---:" if heading != "design" else "---" for heading in HEADINGS])
+        for count in users:
+            for name in designs:
+                with DESIGNS[name](stack, endpoint, count) as target:
+                    print_row(row(measure(target, users=count, seconds=seconds, tokens=model.TOKENS)))
+
+
+def print_row(cells: Sequence[str]) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def row(measured: Measured) -> list[str]:
+    outcome = measured.outcome
+    turns = max(outcome.turns, 1)
+    cpu = [f"{1000 * measured.cpu[group] / turns:.1f}" if group in measured.cpu else "" for group in GROUPS]
+    memory = [
+        f"{measured.memory[group] / 1e6:.0f}" for group in ("web", "worker") if group in measured.memory
+    ]
+    return [
+        str(measured.users),
+        measured.target,
+        " / ".join(f"{value:,.0f}" for value in outcome.first),
+        " / ".join(f"{value:,.1f}" for value in outcome.added),
+        f"{outcome.tokens / outcome.seconds:,.0f}",
+        f"{outcome.turns / outcome.seconds:.1f}",
+        *cpu,
+        f"{100 * measured.others / outcome.seconds:.0f}",
+        " + ".join(memory),
+        "; ".join(f"{count} x {what}" for what, count in outcome.errors.items()) or "0",
+    ]
