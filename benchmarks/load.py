@@ -47,6 +47,10 @@ class Turn:
         if self.ages and self.first is None:
             self.first = 1000 * (time.monotonic() - self._began)
 
+    @property
+    def disordered(self) -> int:
+        return self._reader.disordered
+
 
 class User(Protocol):
     async def open(self) -> None:
@@ -92,7 +96,9 @@ class Tally:
         if turn.first is not None:
             self.first.append(turn.first)
         if len(turn.ages) != self.tokens:
-            self.errors[f"{len(turn.ages)} tokens of {self.tokens}"] += 1
+            self.errors["turn without all its tokens"] += 1
+        if turn.disordered:
+            self.errors["turn with tokens out of order"] += 1
 
     def outcome(self, seconds: float) -> Outcome:
         return Outcome(

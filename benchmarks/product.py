@@ -36,6 +36,7 @@ class PageUser:
         self._cookies = f"sessionid={account['session']}"
         self._http = Http(base)
         self._token = ""
+        self._finished = ""  # id of the newest finished message's element
         self._socket: ClientConnection | None = None
 
     async def open(self) -> None:
@@ -87,13 +88,15 @@ class PageUser:
         while not (is_drawn and is_idle):
             frame = json.loads(await self._socket.recv())
             if "append" in frame:
-                turn.read(frame["text"])
+                if frame["append"] != self._finished:  # else the page leaves it out: the text is there
+                    turn.read(frame["text"])
                 continue
             content = frame.get("content", "")
             if "reset" in frame or 'data-status="failed"' in content:
                 raise TurnFailed("reset" if "reset" in frame else "the answer failed")
             is_idle |= frame.get("morph") == "composer" and 'data-status="idle"' in content
-            is_drawn |= "message--ai" in content and "data-open" not in content
+            if "message--ai" in content and "data-open" not in content:
+                is_drawn, self._finished = True, frame["item"]
 
 
 @asynccontextmanager

@@ -29,6 +29,9 @@ class Reader:
 
     def __init__(self) -> None:
         self._rest = ""
+        self._newest = 0
+        self.disordered = 0
+        """Tokens that came after one that was sent later."""
 
     def ages(self, text: str) -> list[float]:
         """Milliseconds that each token which `text` completes has travelled."""
@@ -37,7 +40,10 @@ class Reader:
         end = 0
         found = []
         for token in TOKEN.finditer(text):
-            found.append((read_at - int(token.group(), 36)) / 1000)
+            sent_at = int(token.group(), 36)
+            self.disordered += sent_at < self._newest
+            self._newest = max(self._newest, sent_at)
+            found.append((read_at - sent_at) / 1000)
             end = token.end()
         self._rest = text[end:]
         return found

@@ -59,6 +59,7 @@ def test_tokens_are_read_however_their_text_is_cut(times: list[int], size: int) 
     found = [age for start in range(0, len(text), size) for age in reader.ages(text[start : start + size])]
 
     assert len(found) == len(times)
+    assert (reader.disordered == 0) == (times == sorted(times))
 
 
 def test_a_token_says_how_long_it_travelled() -> None:
