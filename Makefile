@@ -34,7 +34,8 @@ format: setup ## Put code and templates in shape
 messages: setup ## Bring the Chinese catalogue up to date; fails while something is not translated
 	$(VENV)/python templates/locale/extract.py
 
-bench: setup ## Measure; the last tables are in docs/
+bench: ## Measure; the last tables are in docs/
+	@$(PYTHON) bootstrap.py setup --bench
 	$(VENV)/python -m benchmarks $(ARGS)
 
 faults: export FAULTS_ROUNDS ?= 200

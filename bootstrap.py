@@ -1,6 +1,6 @@
 """Makes .venv from the hashed requirements, then starts Countersign. Standard library only.
 
-    python3 bootstrap.py setup [--dev]
+    python3 bootstrap.py setup [--dev | --bench]
     python3 bootstrap.py run
     python3 bootstrap.py lock [options of `uv pip compile`]
 
@@ -26,7 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
-STAMP = VENV / "countersign-stamp.json"  # requirements file -> the hash it was installed with
+VENV_BENCH = ROOT / ".venv-bench"  # what benchmarks compare with; tests and the product never see it
+STAMP_NAME = "countersign-stamp.json"
+STAMP = VENV / STAMP_NAME  # requirements file -> the hash it was installed with
 TOOLS = ROOT / ".tools"
 UV = TOOLS / "bin" / "uv"
 LOG = TOOLS / "bootstrap.log"
@@ -79,10 +81,13 @@ def main() -> None:
     try:
         if arguments[:1] == ["lock"]:
             lock(arguments[1:])
+        elif arguments == ["setup", "--bench"]:
+            set_up(dev=True)
+            set_up_bench()
         elif arguments in (["run"], ["setup"], ["setup", "--dev"]):
             set_up(dev="--dev" in arguments)
         else:
-            sys.exit("usage: python3 bootstrap.py run | setup [--dev] | lock")
+            sys.exit("usage: python3 bootstrap.py run | setup [--dev | --bench] | lock")
     except Failure as failure:
         sys.exit("countersign: %s" % failure)
     except OSError as error:
@@ -106,22 +111,35 @@ def set_up(dev: bool) -> None:
     STAMP.write_text(json.dumps({kind: wanted[kind] for kind in kinds}))
 
 
-def read_stamp() -> dict[str, str]:
-    """What was installed; nothing when .venv is missing, moved or half made."""
+def set_up_bench() -> None:
+    """Bring .venv-bench to what requirements/bench.txt says."""
+    wanted = {"bench": digest("bench", VENV_BENCH)}
+    if read_stamp(VENV_BENCH) != wanted:
+        install("bench", VENV_BENCH)
+        (VENV_BENCH / STAMP_NAME).write_text(json.dumps(wanted))
+
+
+def read_stamp(venv: Path = VENV) -> dict[str, str]:
+    """What was installed; nothing when the environment is missing, moved or half made."""
     try:
-        if not os.access(VENV_PYTHON, os.X_OK):
+        if not os.access(python_of(venv), os.X_OK):
             return {}
-        return dict(json.loads(STAMP.read_text()))
+        return dict(json.loads((venv / STAMP_NAME).read_text()))
     except (OSError, ValueError):
         return {}
 
 
+def python_of(venv: Path) -> Path:
+    return venv / "bin" / "python"
+
+
 def digests() -> dict[str, str]:
-    """SHA-256 of each requirements file, with .venv's own place: a virtual environment can't be moved."""
-    place = str(VENV).encode()
-    return {
-        kind: hashlib.sha256(place + requirements(kind).read_bytes()).hexdigest() for kind in ("base", "dev")
-    }
+    return {kind: digest(kind, VENV) for kind in ("base", "dev")}
+
+
+def digest(kind: str, venv: Path) -> str:
+    """SHA-256 of a requirements file, with the environment's own place: a virtual environment can't be moved."""
+    return hashlib.sha256(str(venv).encode() + requirements(kind).read_bytes()).hexdigest()
 
 
 def requirements(kind: str) -> Path:
@@ -145,20 +163,20 @@ def lock(options: list[str]) -> None:
         "--generate-hashes",
     ]
     compile_ += ["--no-emit-index-url", "--no-emit-find-links", *options]
-    for kind in ("base", "dev"):
+    for kind in ("base", "dev", "bench"):
         with step("requirements/%s.txt" % kind):
             run(
                 [*compile_, "requirements/%s.in" % kind, "-o", "requirements/%s.txt" % kind], uv_environment()
             )
 
 
-def install(kind: str) -> None:
+def install(kind: str, venv: Path = VENV) -> None:
     begin_log()
-    STAMP.unlink(missing_ok=True)
+    (venv / STAMP_NAME).unlink(missing_ok=True)
     if has_uv():
-        install_with_uv(kind, uv_environment())
+        install_with_uv(kind, venv, uv_environment())
     else:
-        install_with_pip(kind)
+        install_with_pip(kind, venv)
 
 
 def begin_log() -> None:
@@ -180,20 +198,20 @@ def has_uv() -> bool:
     return UV.exists()
 
 
-def install_with_uv(kind: str, environment: Mapping[str, str]) -> None:
-    if not os.access(VENV_PYTHON, os.X_OK):
+def install_with_uv(kind: str, venv: Path, environment: Mapping[str, str]) -> None:
+    if not os.access(python_of(venv), os.X_OK):
         with step("virtual environment, Python %s" % VERSION):
-            run([str(UV), "venv", "--quiet", "--clear", "--python", sys.executable, str(VENV)], environment)
+            run([str(UV), "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)], environment)
     with step("%d packages, hashes checked" % count(kind)):
-        sync = [str(UV), "pip", "sync", "--quiet", "--require-hashes", "--python", str(VENV_PYTHON)]
+        sync = [str(UV), "pip", "sync", "--quiet", "--require-hashes", "--python", str(python_of(venv))]
         run([*sync, str(requirements(kind))], environment)
 
 
-def install_with_pip(kind: str) -> None:
+def install_with_pip(kind: str, venv: Path) -> None:
     with step("virtual environment, Python %s (without uv: slower)" % VERSION):
-        run([sys.executable, "-m", "venv", "--clear", str(VENV)])
+        run([sys.executable, "-m", "venv", "--clear", str(venv)])
     with step("%d packages, hashes checked" % count(kind)):
-        pip = [str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(python_of(venv)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         run([*pip, "--require-hashes", "-r", str(requirements(kind))])
 
 

@@ -1,4 +1,4 @@
-"""Designs side by side: the same graph, model and users on LangGraph alone and on the whole product."""
+"""Designs side by side: the same graph, model and users on LangGraph alone, on the product, on FastAPI and Celery."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from benchmarks import graph, model
 from benchmarks.load import Measured, Target, measure
-from benchmarks.stack import ROOT, Stack, running
+from benchmarks.stack import ROOT, Stack, free_port, running, wait_for
 
+BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+STOP_WITHIN = 10.0  # seconds
 GROUPS = ("web", "worker", "PostgreSQL", "Redis", "model", "load")
 HEADINGS = (
     "users",
@@ -53,8 +55,75 @@ def accounts(stack: Stack, count: int) -> list[dict[str, str]]:
     return found
 
 
+@contextmanager
+def celery(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """FastAPI, a Celery worker of gevent with a slot for each user, a Redis Stream a run, on the same servers."""
+    port = free_port()
+    with stack.new_database("bench_celery") as database:
+        env = {
+            **os.environ,
+            **endpoint.environment,
+            **celery_addresses(stack),
+            "BENCH_DATABASE_URL": database,
+        }
+        design = "benchmarks.celery_design"
+        web = ["-m", "uvicorn", f"{design}.web:app", "--port", str(port), "--log-level", "warning"]
+        worker = [
+            "-W",
+            "ignore",
+            "-m",
+            "celery",
+            "-A",
+            f"{design}.tasks",
+            "worker",
+            "-P",
+            "gevent",
+            "-c",
+            str(users),
+        ]
+        subprocess.run([BENCH_PYTHON, "-c", SET_UP, database], check=True)
+        with process(web, env) as web_pid, process([*worker, "-l", "error"], env) as worker_pid:
+            groups = {**stack.processes(), "model": endpoint.pid, "web": web_pid, "worker": worker_pid}
+            base = f"http://127.0.0.1:{port}"
+            wait_for(f"{base}/health")
+            yield Target("celery", f"{design}.users", {"base": base}, groups)
+
+
+SET_UP = """if True:
+    import sys
+    from langgraph.checkpoint.postgres import PostgresSaver
+    with PostgresSaver.from_conn_string(sys.argv[1]) as saver:
+        saver.setup()
+"""
+
+
+def celery_addresses(stack: Stack) -> dict[str, str]:
+    """Of Redis, as a broker and as a log: the product's own server, two other databases."""
+    socket = stack.redis_socket
+    return {
+        "BENCH_BROKER_URL": f"redis+socket://{socket}?virtual_host=1",
+        "BENCH_REDIS_URL": f"unix://{socket}?db=2",
+    }
+
+
+@contextmanager
+def process(arguments: Sequence[str], env: Mapping[str, str]) -> Iterator[int]:
+    """Runs Python of .venv-bench; yields its pid."""
+    with subprocess.Popen(
+        [BENCH_PYTHON, *arguments], env=env, cwd=ROOT, stdout=subprocess.DEVNULL
+    ) as running:
+        try:
+            yield running.pid
+        finally:
+            running.terminate()
+            try:
+                running.wait(STOP_WITHIN)
+            except subprocess.TimeoutExpired:
+                running.kill()
+
+
 Design = Callable[[Stack, model.Endpoint, int], AbstractContextManager[Target]]
-DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform}
+DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform, "celery": celery}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +131,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=10.0, help="for which each design is loaded, at least"
     )
-    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
+    parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=available())
+
+
+def available() -> list[str]:
+    """All of them where `make bench` has made the environment that one of them needs."""
+    return [name for name in DESIGNS if name != "celery" or BENCH_PYTHON.exists()]
 
 
 def counts(text: str) -> list[int]:

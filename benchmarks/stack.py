@@ -70,6 +70,10 @@ class Stack:
             yield own.rpartition("/")[0] + "/" + name
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(identifier))
 
+    @property
+    def redis_socket(self) -> Path:
+        return paths.run_dir(self.home) / paths.REDIS_SOCKET
+
     def processes(self) -> dict[str, int]:
         """Pids by group: web, worker, PostgreSQL, Redis."""
         running = {usage.command_line(pid): pid for pid in usage.tree(self.pid)[1:]}
@@ -109,24 +113,25 @@ def running(**env: str) -> Iterator[Stack]:
         )
         try:
             base = f"http://127.0.0.1:{port}"
-            _wait_healthy(base)
+            wait_for(f"{base}/health")
             yield Stack(base, Path(home), up.pid)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)
 
 
-def _wait_healthy(base: str) -> None:
+def wait_for(url: str) -> None:
+    """Returns when `url` answers that all is well. TimeoutError when it does not."""
     deadline = time.monotonic() + READY_WITHIN
     while True:
         try:
-            with urllib.request.urlopen(f"{base}/health", timeout=2) as answer:
+            with urllib.request.urlopen(url, timeout=2) as answer:
                 if json.load(answer)["status"] == "ok":
                     return
         except (OSError, ValueError):
             pass
         if time.monotonic() > deadline:
-            raise TimeoutError("the product did not come up")
+            raise TimeoutError(f"{url} did not come up")
         time.sleep(0.2)
 
 

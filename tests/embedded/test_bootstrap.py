@@ -22,7 +22,7 @@ def bootstrap(tmp_path: Path) -> ModuleType:
     """bootstrap.py of a clone without .venv."""
     shutil.copy(ROOT / "bootstrap.py", tmp_path)
     (tmp_path / "requirements").mkdir()
-    for kind in ("base", "dev"):
+    for kind in ("base", "dev", "bench"):
         (tmp_path / "requirements" / f"{kind}.txt").write_text(f"{kind}==1.0\n")
     spec = importlib.util.spec_from_file_location("bootstrap_copy", tmp_path / "bootstrap.py")
     assert spec is not None
@@ -37,12 +37,13 @@ def installs(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str
     """What was installed, in order; each "install" leaves a virtual environment whose python is `echo`."""
     made: list[str] = []
 
-    def install(kind: str) -> None:
+    def install(kind: str, venv: Path = bootstrap.VENV) -> None:
         made.append(kind)
-        bootstrap.VENV_PYTHON.parent.mkdir(parents=True, exist_ok=True)
-        if not bootstrap.VENV_PYTHON.exists():
-            bootstrap.VENV_PYTHON.write_text('#!/bin/sh\necho started "$@"\n')
-            bootstrap.VENV_PYTHON.chmod(0o755)
+        python = bootstrap.python_of(venv)
+        python.parent.mkdir(parents=True, exist_ok=True)
+        if not python.exists():
+            python.write_text('#!/bin/sh\necho started "$@"\n')
+            python.chmod(0o755)
 
     monkeypatch.setattr(bootstrap, "install", install)
     return made
@@ -70,6 +71,33 @@ def test_run_does_not_take_the_tools_away(bootstrap: ModuleType, installs: list[
     bootstrap.set_up(dev=False)
 
     assert installs == ["dev", "dev"]
+
+
+def test_what_benchmarks_need_is_kept_apart(bootstrap: ModuleType, installs: list[str]) -> None:
+    bootstrap.set_up(dev=True)
+    for _ in range(2):
+        bootstrap.set_up_bench()
+    bootstrap.set_up(dev=True)
+
+    assert installs == ["dev", "bench"]
+    assert bootstrap.read_stamp().keys() == {"base", "dev"}
+    assert bootstrap.read_stamp(bootstrap.VENV_BENCH).keys() == {"bench"}
+
+
+def test_the_compared_design_runs_the_same_libraries() -> None:
+    ours, theirs = (pins(kind) for kind in ("base", "bench"))
+    shared = [
+        name for name in theirs if name.startswith(("langgraph", "langchain", "openai", "psycopg", "redis"))
+    ]
+
+    assert len(shared) >= 8
+    assert {name: theirs[name] for name in shared} == {name: ours[name] for name in shared}
+
+
+def pins(kind: str) -> dict[str, str]:
+    lines = (ROOT / "requirements" / f"{kind}.txt").read_text().splitlines()
+    found = (line.split()[0].partition("==") for line in lines if "==" in line.split(" ")[0])
+    return {name: version for name, _, version in found}
 
 
 @pytest.mark.parametrize("damage", ["no python", "no stamp", "half a stamp"])
