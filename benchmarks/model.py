@@ -113,6 +113,8 @@ class Stream:
         due = self._pace.tokens
         if self._pace.seconds:
             due = min(due, 1 + int((now - self._started) / self._pace.seconds))
+        if due == self._sent:
+            return False
         fresh = (self._before + token + self._after) * (due - self._sent)
         self._sent = due
         if due < self._pace.tokens:
@@ -123,32 +125,41 @@ class Stream:
 
 
 class Clock:
-    """The one timer. It rests while there is no stream."""
+    """The one timer: it writes to one group of streams after the other, to each once in a stream's pace."""
 
     def __init__(self, pace: Pace) -> None:
         self._tick = max(pace.seconds / PHASES, 0.001)
-        self._phases: list[set[Stream]] = [set() for _ in range(PHASES)]
-        self._phase = 0
+        self._groups: list[set[Stream]] = [set() for _ in range(PHASES)]
+        self._number = 0  # of the newest tick
         self._is_on = False
 
     def add(self, stream: Stream) -> None:
-        """The first token goes out at once, the others from now on in step with their phase."""
+        """The first token goes out at once, the others from now on, each just after it is due."""
         if stream.advance(time.monotonic(), stamps.stamp(stamps.now()).encode()):
             return
-        self._phases[self._phase - 1].add(stream)
+        self._groups[(self._current() + 1) % PHASES].add(stream)
         if not self._is_on:
             self._is_on = True
+            self._number = self._current()
             self._next()
 
+    def _current(self) -> int:
+        return int(asyncio.get_running_loop().time() / self._tick)
+
     def _next(self) -> None:
-        asyncio.get_running_loop().call_later(self._tick, self._write)
+        # Whole rounds that were missed are left out; no group is, however late it has become.
+        self._number += max(0, self._current() - self._number) // PHASES * PHASES
+        self._number += next(step for step in range(1, PHASES + 1) if self._group(self._number + step))
+        asyncio.get_running_loop().call_at(self._number * self._tick, self._write)
+
+    def _group(self, number: int) -> set[Stream]:
+        return self._groups[number % PHASES]
 
     def _write(self) -> None:
-        self._phase = (self._phase + 1) % PHASES
-        streams = self._phases[self._phase]
+        streams = self._group(self._number)
         now, token = time.monotonic(), stamps.stamp(stamps.now()).encode()
         streams -= {stream for stream in streams if stream.advance(now, token)}
-        self._is_on = any(self._phases)
+        self._is_on = any(self._groups)
         if self._is_on:
             self._next()
 
