@@ -27,7 +27,8 @@ from benchmarks.usage import Meter
 TEXT = "Say something."
 WARM_UP = 10  # users who take an uncounted turn first
 TURN_LIMIT = 180.0  # seconds until a turn counts as lost
-MEMORY_INTERVAL = 1.0  # seconds between two looks at the memory
+WEIGHED = ("web", "worker")
+MEMORY_INTERVAL = 2.0  # seconds between two looks at the memory
 PAUSE = 0.1  # seconds after an error
 
 
@@ -201,7 +202,7 @@ def measure(target: Target, *, users: int, seconds: float, tokens: int) -> Measu
         print(json.dumps(job), file=process.stdin, flush=True)
         if process.stdout.readline().strip() != "ready":
             raise RuntimeError(f"the users of {target.name} did not get ready")
-        meter = Meter({**target.groups, target.load_group: process.pid})
+        meter = Meter({**target.groups, target.load_group: process.pid}, weighed=WEIGHED)
         print("go", file=process.stdin, flush=True)
         with _looking(meter):
             line = process.stdout.readline()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -76,18 +76,18 @@ def _pss(pid: int) -> int:
 
 
 class Meter:
-    """CPU and the highest memory of named groups of processes since it was begun."""
+    """CPU of named groups of processes since it was begun, and the highest memory of the `weighed` ones."""
 
-    def __init__(self, groups: Mapping[str, int]) -> None:
+    def __init__(self, groups: Mapping[str, int], *, weighed: Container[str] = ()) -> None:
         self._groups = groups
         self._before = self._cpu()
         self._machine_before = machine_seconds()
-        self._peak = dict.fromkeys(groups, 0)
+        self._peak = {name: 0 for name in groups if name in weighed}
 
     def look(self) -> None:
-        """Takes the memory as it is now: call it from time to time."""
-        for name, pid in self._groups.items():
-            self._peak[name] = max(self._peak[name], pss_bytes(pid))
+        """Takes the memory as it is now: call it from time to time. It costs the more the more they have."""
+        for name in self._peak:
+            self._peak[name] = max(self._peak[name], pss_bytes(self._groups[name]))
 
     def cpu(self) -> dict[str, float]:
         """Seconds by group."""

@@ -29,9 +29,10 @@ def test_a_childs_time_counts_while_it_runs_and_after() -> None:
 
 
 def test_memory_is_the_highest_seen() -> None:
-    meter = usage.Meter({"tests": os.getpid()})
+    meter = usage.Meter({"tests": os.getpid(), "other": 1}, weighed=["tests"])
     meter.look()
 
+    assert meter.memory().keys() == {"tests"}
     assert meter.memory()["tests"] > 10_000_000
 
 
