@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
@@ -31,7 +32,7 @@ def make(graph_id: str, count: int) -> list[Account]:
     from django.core.management import call_command
     from runtime.models import Assistant, Thread
 
-    call_command("add_assistant", graph_id, stdout=sys.stderr)
+    call_command("add_assistant", graph_id, stdout=StringIO())
     assistant = Assistant.objects.get(graph_id=graph_id)
     people = _people(count)
     threads = Thread.objects.bulk_create([Thread(owner=user, assistant=assistant) for user in people])

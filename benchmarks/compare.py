@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -43,16 +41,8 @@ def floor(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target
 @contextmanager
 def platform(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
     """The product: one web process, one worker, a page and its socket for each user."""
-    where = {"base": stack.base, "accounts": accounts(stack, users)}
+    where = {"base": stack.base, "accounts": stack.run("benchmarks.accounts", graph.ID, str(users))}
     yield Target("platform", "benchmarks.product", where, {**stack.processes(), "model": endpoint.pid})
-
-
-def accounts(stack: Stack, count: int) -> list[dict[str, str]]:
-    argv = [sys.executable, "-m", "benchmarks.accounts", graph.ID, str(count)]
-    env = {**os.environ, "COUNTERSIGN_HOME": str(stack.home), "COUNTERSIGN_GRAPHS": graph.REGISTERED}
-    done = subprocess.run(argv, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-    found: list[dict[str, str]] = json.loads(done.stdout)
-    return found
 
 
 @contextmanager

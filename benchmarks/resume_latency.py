@@ -40,17 +40,22 @@ async def one_turn(alice: Person, bob: Person) -> float:
     socket_url = f"{alice.base.replace('http', 'ws')}/ws/threads/{thread}/"
     headers = {"Cookie": alice.cookie_header(), "Origin": alice.base}
     async with connect(socket_url, additional_headers=headers) as socket:
-        await frame_with(socket, "waiting")
-        request = await waiting_request(bob)
-        page = await asyncio.to_thread(bob.get, f"{QUEUE}{request}/change/")
-        fields = {"decision": "approve", "digest": hidden_field(page, "digest"), **arguments(page)}
-        decided = time.perf_counter()
-        post = asyncio.create_task(asyncio.to_thread(bob.post, f"{QUEUE}{request}/decide/", **fields))
-        await frame_with(socket, "done")
-        while "append" not in json.loads(await asyncio.wait_for(socket.recv(), 10)):
-            pass
-        measured = time.perf_counter() - decided
-        await post
+        return await resumed(socket, bob)
+
+
+async def resumed(socket: ClientConnection, bob: Person) -> float:
+    """Seconds from the POST of bob's approval of what waits to the first token that comes after."""
+    await frame_with(socket, "waiting")
+    request = await waiting_request(bob)
+    page = await asyncio.to_thread(bob.get, f"{QUEUE}{request}/change/")
+    fields = {"decision": "approve", "digest": hidden_field(page, "digest"), **arguments(page)}
+    decided = time.perf_counter()
+    post = asyncio.create_task(asyncio.to_thread(bob.post, f"{QUEUE}{request}/decide/", **fields))
+    await frame_with(socket, "done")
+    while "append" not in json.loads(await asyncio.wait_for(socket.recv(), 10)):
+        pass
+    measured = time.perf_counter() - decided
+    await post
     return measured
 
 

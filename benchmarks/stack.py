@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +55,12 @@ class Stack:
     home: Path
     pid: int
     """Of the supervisor, the parent of all its processes."""
+    env: Mapping[str, str]
+    """What it was started with beside the usual."""
 
-    def rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
+    def rows(self, query: LiteralString, *values: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(paths.database_url(self.home)) as connection:
-            return connection.execute(query).fetchall()
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def new_database(self, name: str) -> Iterator[str]:
@@ -73,6 +75,13 @@ class Stack:
     @property
     def redis_socket(self) -> Path:
         return paths.run_dir(self.home) / paths.REDIS_SOCKET
+
+    def run(self, module: str, *arguments: str) -> Any:
+        """What a module of ours, run with the product's settings, prints as JSON."""
+        env = {**os.environ, **self.env, "COUNTERSIGN_HOME": str(self.home)}
+        argv = [sys.executable, "-m", module, *arguments]
+        done = subprocess.run(argv, env=env, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        return json.loads(done.stdout)
 
     def processes(self) -> dict[str, int]:
         """Pids by group: web, worker, PostgreSQL, Redis."""
@@ -114,7 +123,7 @@ def running(**env: str) -> Iterator[Stack]:
         try:
             base = f"http://127.0.0.1:{port}"
             wait_for(f"{base}/health")
-            yield Stack(base, Path(home), up.pid)
+            yield Stack(base, Path(home), up.pid, env)
         finally:
             up.send_signal(signal.SIGTERM)
             up.wait(30)
@@ -151,13 +160,15 @@ class Person:
 
     def post(self, path: str, **fields: str) -> str:
         """Returns the URL it was redirected to."""
-        token = next(cookie.value for cookie in self.cookies if cookie.name == "csrftoken")
-        body = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": token or ""}).encode()
+        body = urllib.parse.urlencode({**fields, "csrfmiddlewaretoken": self.cookie("csrftoken")}).encode()
         with self._opener.open(f"{self.base}{path}", body, timeout=10) as answer:
             return str(answer.geturl())
 
     def cookie_header(self) -> str:
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+
+    def cookie(self, name: str) -> str:
+        return next(cookie.value or "" for cookie in self.cookies if cookie.name == name)
 
 
 def hidden_field(html: str, name: str) -> str:
