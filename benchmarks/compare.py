@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from benchmarks import graph, model
-from benchmarks.load import Measured, Target, measure
+from benchmarks.load import LoadDied, Measured, Target, measure
 from benchmarks.stack import ROOT, Stack, free_port, running, wait_for
 
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
@@ -147,7 +147,10 @@ def run(*, users: Sequence[int], seconds: float, designs: Sequence[str]) -> None
         for count in users:
             for name in designs:
                 with DESIGNS[name](stack, endpoint, count) as target:
-                    print_row(row(measure(target, users=count, seconds=seconds, tokens=model.TOKENS)))
+                    try:
+                        print_row(row(measure(target, users=count, seconds=seconds, tokens=model.TOKENS)))
+                    except LoadDied as error:
+                        print_row([str(count), name, str(error)])
 
 
 def print_row(cells: Sequence[str]) -> None:

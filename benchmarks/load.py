@@ -124,16 +124,19 @@ async def loop(users: Sequence[User], tally: Tally, *, until: float) -> None:
 
 
 async def _turns(user: User, tally: Tally, until: float) -> None:
+    is_open = True
     while True:
-        turn = Turn()
         try:
             async with asyncio.timeout(TURN_LIMIT):
+                if not is_open:
+                    await user.open()
+                is_open, turn = True, Turn()
                 await user.take(turn)
             tally.add(turn)
         except Exception as error:  # whatever it is, it is counted and shown
-            tally.errors[f"{type(error).__name__}: {error}"[:200]] += 1
+            is_open = False
+            tally.errors[f"{type(error).__name__}: {error}"[:100]] += 1
             await asyncio.sleep(PAUSE)
-            await user.open()
         if time.monotonic() > until:
             return
 
@@ -193,7 +196,15 @@ class Measured:
     """Bytes by group."""
 
 
+class LoadDied(Exception):
+    """The users' process ended before it had measured anything; why is on stderr."""
+
+    def __str__(self) -> str:
+        return str(self.__doc__)
+
+
 def measure(target: Target, *, users: int, seconds: float, tokens: int) -> Measured:
+    """Raises LoadDied."""
     job = {"users": users, "seconds": seconds, "tokens": tokens, "where": dict(target.where)}
     argv = [sys.executable, "-m", "benchmarks.load", target.users]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -201,13 +212,15 @@ def measure(target: Target, *, users: int, seconds: float, tokens: int) -> Measu
             raise RuntimeError("the load has no input and output")
         print(json.dumps(job), file=process.stdin, flush=True)
         if process.stdout.readline().strip() != "ready":
-            raise RuntimeError(f"the users of {target.name} did not get ready")
+            raise LoadDied
         meter = Meter({**target.groups, target.load_group: process.pid}, weighed=WEIGHED)
         print("go", file=process.stdin, flush=True)
         with _looking(meter):
             line = process.stdout.readline()
         cpu, others = meter.cpu(), meter.others()
         process.stdin.close()
+    if not line:
+        raise LoadDied
     return Measured(target.name, users, Outcome(**json.loads(line)), cpu, others, meter.memory())
 
 
