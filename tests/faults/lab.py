@@ -105,12 +105,19 @@ class Lab:
         """Turns of every kind, some seconds long: answers that stream, tools that run, refunds that wait."""
         return [self.say(kind) for kind, _ in zip(self._kinds(), range(size), strict=False)]
 
+    def begin(self, size: int) -> None:
+        """Brings that many turns into their middle; the fault may strike."""
+        self.load(size)
+        until(lambda: not Run.objects.filter(status=RunStatus.PENDING).exists(), seconds=30)
+        time.sleep(self.random.uniform(0, 1))
+        self.strike()
+
     def _kinds(self) -> Iterator[str]:
         while True:
             yield "Tell me a long story"
-            yield f'call ring with {{"key": "{uuid4().hex}", "before": 0.5, "after": 0.5}}'
+            yield f'call ring with {{"key": "{uuid4().hex}", "before": 1, "after": 1}}'
             yield f"Refund order {self.order()}"
-            yield 'call wait with {"seconds": 1} and tell me the time'
+            yield 'call wait with {"seconds": 2} and tell me the time'
 
     def approve_all(self) -> int:
         """Approves whatever waits; how many that were."""

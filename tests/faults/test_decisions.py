@@ -11,10 +11,9 @@ import pytest
 from accounts import roles
 from accounts.models import User
 from assistants.shop.models import Refund
-from django.core.exceptions import ObjectDoesNotExist
 from django.db import connections
 from runtime import decisions, runs
-from runtime.exceptions import AlreadyDecided
+from runtime.exceptions import AlreadyDecided, NothingAsked
 from runtime.models import Run, RunStatus, ToolCall, ToolState
 from runtime.schemas import Decision
 
@@ -66,7 +65,7 @@ def test_of_decisions_at_one_instant_one_wins(lab: Lab, person: Callable[..., Us
 def test_late_repeated_and_unknown_answers_change_nothing(lab: Lab) -> None:
     with lab.worker():
         call = lab.ask(f"Refund order {lab.order()}")
-        with pytest.raises(ObjectDoesNotExist):
+        with pytest.raises(NothingAsked):
             decisions.decide(lab.bob, uuid4(), {"type": "approve"})
         forged = runs.create_run(call.thread, user=lab.alice, command={"resume": {"whatever": "approved"}})
         lab.reach(forged, RunStatus.WAITING)
@@ -116,7 +115,7 @@ def test_a_turn_that_is_stopped_takes_back_what_it_asked(lab: Lab) -> None:
         run = lab.say(
             f'call wait with {{"seconds": 60}} and e-mail ada@example.com about order {lab.order()}'
         )
-        until(lambda: waiting(run))
+        until(lambda: waiting(run), seconds=30)
         (call,) = waiting(run)
         runs.cancel_run(run)
         lab.strike()

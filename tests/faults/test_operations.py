@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
 
 import pytest
 from django.db import connections
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
-from runtime.models import Run, RunStatus
+from runtime.models import Run
 
 from tests.faults.lab import Lab
 from tests.support.processes import until
@@ -22,7 +21,7 @@ SLOWLY = "demo-model+delay=0.005"
 @pytest.mark.fault("O1 SIGTERM under live runs")
 def test_a_worker_told_to_stop_loses_nothing(lab: Lab) -> None:
     with lab.worker(OPENAI_MODEL=SLOWLY) as old:
-        begin(lab)
+        lab.begin(20)
         old.send(signal.SIGTERM)
         with lab.worker(OPENAI_MODEL=SLOWLY):
             until(old.has_died, seconds=25)
@@ -38,7 +37,7 @@ def test_everything_comes_back_after_the_lights_went_out(
     lab: Lab, postgres: Postgres, valkey: Valkey
 ) -> None:
     with lab.worker(OPENAI_MODEL=SLOWLY) as worker:
-        begin(lab)
+        lab.begin(20)
         connections.close_all()
         worker.kill()
     valkey.process.kill()
@@ -48,10 +47,3 @@ def test_everything_comes_back_after_the_lights_went_out(
         lab.settle()
         assert lab.approve_all()
         lab.settle()
-
-
-def begin(lab: Lab) -> None:
-    lab.load(20)
-    until(lambda: Run.objects.filter(status=RunStatus.RUNNING).count() >= 10)
-    time.sleep(lab.random.uniform(0, 1))
-    lab.strike()

@@ -1,4 +1,4 @@
-"""Redis emptied and killed under live runs."""
+"""PostgreSQL and Redis emptied, cut off and killed under live runs."""
 
 from __future__ import annotations
 
@@ -6,49 +6,86 @@ import shutil
 import time
 
 import pytest
+from django.db import connection, connections
+from embedded.postgres import Postgres
 from embedded.valkey import Valkey
-from runtime.models import Run, RunStatus, ToolCall, ToolState
+from runtime.models import RunStatus, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 from tests.faults.lab import Lab
-from tests.support.processes import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
 LIVE = 20
+SLOWLY = "demo-model+delay=0.005"
 
 
 @pytest.mark.fault("R1 FLUSHALL")
 def test_an_emptied_redis_loses_no_run(lab: Lab) -> None:
-    with lab.worker(OPENAI_MODEL="demo-model+delay=0.005"):
-        begin(lab)
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
         redis_client().flushall()
         lab.settle()
-        resume(lab)
+        go_on(lab)
 
 
 @pytest.mark.fault("R2 Redis killed, nothing kept")
 def test_a_redis_that_dies_and_forgets_loses_no_run(lab: Lab, valkey: Valkey) -> None:
-    with lab.worker(OPENAI_MODEL="demo-model+delay=0.005"):
-        begin(lab)
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
         valkey.process.kill()
         time.sleep(lab.random.uniform(0, 2))
         shutil.rmtree(valkey.data_dir)
         valkey.start()
         lab.settle()
-        resume(lab)
+        go_on(lab)
 
 
-def begin(lab: Lab) -> None:
-    """Brings runs into their middle: some stream, some run tools."""
-    lab.load(LIVE)
-    until(lambda: Run.objects.filter(status=RunStatus.RUNNING).count() >= LIVE // 2)
-    time.sleep(lab.random.uniform(0, 1))
-    lab.strike()
+@pytest.mark.fault("R3 Redis away")
+def test_without_redis_runs_begin_and_end(lab: Lab, valkey: Valkey) -> None:
+    with lab.worker():
+        lab.reach(lab.say("hello"), RunStatus.SUCCESS)
+        valkey.process.kill()
+        try:
+            lab.strike()
+            lab.load(4)
+            lab.settle()
+            go_on(lab)
+        finally:
+            valkey.start()
+        lab.reach(lab.say("hello"), RunStatus.SUCCESS)
+        lab.settle()
 
 
-def resume(lab: Lab) -> None:
+@pytest.mark.fault("P1 PostgreSQL crashes")
+def test_a_crash_of_postgresql_loses_no_run(lab: Lab, postgres: Postgres) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
+        connections.close_all()
+        postgres.restart(immediate=True)
+        lab.settle(within=40)
+        go_on(lab)
+
+
+@pytest.mark.fault("P2 every connection cut")
+def test_a_cut_of_every_connection_loses_no_run(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
+        cut_every_connection()
+        lab.settle()
+        go_on(lab)
+
+
+def go_on(lab: Lab) -> None:
     """What waited for a person goes on as ever."""
     assert lab.approve_all()
     lab.settle()
     assert not ToolCall.objects.filter(state=ToolState.WAITING).exists()
+
+
+def cut_every_connection() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
