@@ -6,9 +6,9 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from functools import cache
-from math import inf
-from typing import Any
+from typing import Any, Self
 
 import openai
 from django.conf import settings
@@ -18,9 +18,10 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from langgraph.errors import GraphRecursionError
-from pydantic import SecretStr
+from pydantic import SecretStr, model_validator
 
 from runtime.exceptions import GraphNotFound, LimitReached, ModelAnswerIncomplete, UngatedTool
+from runtime.model_stream import MergingCompletions
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
@@ -32,6 +33,13 @@ class ChatModel(ChatOpenAI):
     Measured: a stream cut after `{"amount": 10` (of an intended 100) becomes a call with amount 10.
     """
 
+    @model_validator(mode="after")
+    def _merge_deltas(self) -> Self:
+        self.async_client = MergingCompletions(self.root_async_client, idle=settings.MODEL_IDLE_TIMEOUT)
+        # LangChain's limit is a wait_for around each chunk: on Python 3.11 that swallows a Stop which comes with one.
+        self.stream_chunk_timeout = None
+        return self
+
     async def _astream(
         self,
         messages: list[BaseMessage],
@@ -41,26 +49,31 @@ class ChatModel(ChatOpenAI):
     ) -> AsyncIterator[ChatGenerationChunk]:
         seen = _Seen()
         try:
-            async with asyncio.timeout(settings.MODEL_TIME_LIMIT) as limit:
-                async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
-                    _check_time(limit)
-                    seen.add(chunk)
-                    yield chunk
-        except json.JSONDecodeError as error:
+            async for chunk in _limited(super()._astream(messages, stop, run_manager, **kwargs)):
+                seen.add(chunk)
+                yield chunk
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ModelAnswerIncomplete(
                 _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
             ) from error
         seen.check()
 
 
-def _check_time(limit: asyncio.Timeout) -> None:
-    """Raises TimeoutError once `limit` is over.
+async def _limited(chunks: AsyncIterator[ChatGenerationChunk]) -> AsyncIterator[ChatGenerationChunk]:
+    """Raises TimeoutError when the model takes longer than MODEL_TIME_LIMIT, or MODEL_IDLE_TIMEOUT between chunks.
 
-    A chunk that arrives at that very moment makes Python 3.11's wait_for, around each of them, swallow the
-    cancellation: the limit would never be heard of again.
+    Never while whoever reads it is at work: a limit around that too would cancel the reader.
     """
-    if asyncio.get_running_loop().time() >= (limit.when() or inf):
-        raise TimeoutError
+    clock = asyncio.get_running_loop().time
+    deadline = until = clock() + settings.MODEL_TIME_LIMIT
+    with suppress(StopAsyncIteration):
+        while True:
+            async with asyncio.timeout_at(until):
+                chunk = await anext(chunks)
+            if clock() >= deadline:  # what is below may have swallowed the cancellation
+                raise TimeoutError
+            yield chunk
+            until = min(deadline, clock() + settings.MODEL_IDLE_TIMEOUT)
 
 
 class _Seen:
@@ -110,7 +123,6 @@ def chat_model() -> ChatModel:
         timeout=timeout,
         # Our own: LangChain caches its client for the life of the process, beyond that of the event loop.
         http_async_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
-        stream_chunk_timeout=idle,
         max_retries=2,
         stream_usage=True,
         streaming=True,

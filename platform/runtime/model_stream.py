@@ -1,0 +1,140 @@
+"""The openai client's streams, read so that deltas which arrive together are handed on together.
+
+Most of a token's cost is what is done once per chunk, above the network. ChatOpenAI keeps its own request,
+retries, errors and messages: it is given a `chat.completions` whose streams have fewer, longer chunks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import httpx2
+import openai
+from openai.resources.chat import AsyncCompletions
+from openai.types.chat import ChatCompletionChunk
+
+from runtime.deltas import Chunk, EventSplitter, Merged, Merger
+
+# Not less than runner.FLUSH_INTERVAL: then each chunk goes to the log at once, and no token waits for both.
+FLUSH_INTERVAL = 0.033  # seconds between two chunks of one answer; the first token goes up at once
+END_WITHIN = 0.1  # seconds after "[DONE]"; as in the openai client. A connection that then ends is used again
+UNREADABLE = (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)  # as in the openai client
+
+#: A request of these alone is answered by text, tool calls and usage. Any other stream is left as it is.
+USUAL = {
+    *("model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls"),
+    *("temperature", "top_p", "seed", "stop", "max_tokens", "max_completion_tokens", "reasoning_effort"),
+    *("presence_penalty", "frequency_penalty", "verbosity", "service_tier", "store", "user", "metadata"),
+}
+
+
+class MergingCompletions(AsyncCompletions):
+    """`chat.completions` with merged streams. `idle`: seconds without a chunk after which one is given up."""
+
+    def __init__(self, client: openai.AsyncOpenAI, *, idle: float) -> None:
+        super().__init__(client)
+        self._idle = idle
+
+    async def create(self, *args: Any, **payload: Any) -> Any:
+        answer = await super().create(*args, **payload)
+        if isinstance(answer, openai.AsyncStream) and payload.keys() <= USUAL:
+            return MergedStream(answer, idle=self._idle)
+        return answer
+
+
+class MergedStream:
+    """One answer's chunks, to be gone through once, inside `async with`: its end closes the connection.
+
+    A task of its own reads, so that a delta is never held up by one that has yet to come.
+    """
+
+    def __init__(self, stream: openai.AsyncStream[ChatCompletionChunk], *, idle: float) -> None:
+        self._stream = stream
+        self._idle = idle
+        self._splitter = EventSplitter()
+        self._merger = Merger()
+        self._wake = asyncio.Event()
+        self._rest: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> MergedStream:
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(lambda reader: self._wake.set())
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        await self._stream.close()
+
+    async def __aiter__(self) -> AsyncIterator[Chunk | ChatCompletionChunk]:
+        while True:
+            async with asyncio.timeout(self._idle):
+                await self._wake.wait()
+            self._wake.clear()
+            has_ended = self._reader.done()
+            waiting = self._merger.take()
+            if self._merger.has_spoken and not has_ended:
+                self._start_rest()
+            for item in waiting:
+                # The openai client's own type fills in what a chunk leaves out; a merged one is whole.
+                yield item.as_chunk() if isinstance(item, Merged) else ChatCompletionChunk.construct(**item)
+            if has_ended:
+                self._reader.result()  # raises what ended it
+                return
+
+    def _start_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+        self._rest = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._rest = None
+        if self._merger:
+            self._wake.set()
+
+    async def _read(self) -> None:
+        """Takes in the answer, then reads on to the end of the response."""
+        pieces = self._stream.response.aiter_bytes()
+        try:
+            async for piece in pieces:
+                if self._take_in(piece):
+                    break
+        except httpx2.ReadTimeout as error:
+            raise openai.APITimeoutError(request=self._stream.response.request) from error
+        except UNREADABLE as error:
+            raise openai.APIConnectionError(request=self._stream.response.request) from error
+        self._wake.set()
+        with suppress(TimeoutError, *UNREADABLE):  # the answer is whole: how the response ends is no matter
+            async with asyncio.timeout(END_WITHIN):
+                async for _ in pieces:
+                    pass
+
+    def _take_in(self, piece: bytes) -> bool:
+        """True at the end of the answer."""
+        for event in self._splitter.feed(piece):
+            if event.startswith(b"[DONE]"):
+                return True
+            self._merger.add(self._chunk(event))
+        if self._rest is None and self._merger:
+            self._wake.set()
+        return False
+
+    def _chunk(self, event: bytes) -> Chunk:
+        """Raises JSONDecodeError or UnicodeDecodeError, and what the openai client does for an error event."""
+        text = event.decode()
+        chunk = json.loads(text)
+        if not isinstance(chunk, dict):
+            raise json.JSONDecodeError("not an object", text, 0)
+        if error := chunk.get("error"):
+            said = error.get("message") if isinstance(error, dict) else None
+            message = said if said and isinstance(said, str) else "An error occurred during streaming"
+            raise openai.APIError(message, self._stream.response.request, body=error)
+        return chunk
