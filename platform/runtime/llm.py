@@ -21,7 +21,7 @@ from langgraph.errors import GraphRecursionError
 from pydantic import SecretStr, model_validator
 
 from runtime.exceptions import GraphNotFound, LimitReached, ModelAnswerIncomplete, UngatedTool
-from runtime.model_stream import MergingCompletions
+from runtime.model_stream import HttpClient, MergingCompletions
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
@@ -122,7 +122,7 @@ def chat_model() -> ChatModel:
         api_key=SecretStr(settings.OPENAI_API_KEY or "unset"),
         timeout=timeout,
         # Our own: LangChain caches its client for the life of the process, beyond that of the event loop.
-        http_async_client=openai.DefaultAsyncHttpxClient(timeout=timeout),
+        http_async_client=HttpClient(timeout=timeout),
         max_retries=2,
         stream_usage=True,
         streaming=True,
