@@ -217,8 +217,8 @@ def _end_expired(run: Run, status: str, *, error: str = "", error_type: str = ""
 def _not_queued(run_ids: list[UUID]) -> list[UUID]:
     if not run_ids:
         return []
-    waiting = queue()
-    queued = set(waiting.job_ids) | set(waiting.intermediate_queue.get_job_ids())
+    # Not those in the intermediate queue: what a worker took before it died stays there for a minute.
+    queued = set(queue().job_ids)
     return [run_id for run_id in run_ids if job_id(run_id) not in queued]
 
 

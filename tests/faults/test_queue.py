@@ -81,3 +81,15 @@ def test_a_run_whose_job_is_gone_starts_soon(lab: Lab) -> None:
         lab.settle()
 
     assert run.thread.messages.filter(role="ai").count() == 1
+
+
+@pytest.mark.fault("Q3 job in a dead worker's hands")
+def test_a_run_that_a_worker_took_before_it_died_starts_soon(lab: Lab) -> None:
+    run = lab.say("hello")
+    queue = runs.queue()
+    queue.connection.lmove(queue.key, queue.intermediate_queue_key)
+    with lab.worker():
+        lab.strike()
+        lab.settle()
+
+    assert run.thread.messages.filter(role="ai").count() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 from assistants.shop.models import Refund
@@ -156,3 +157,22 @@ def test_fifty_runs_of_a_killed_worker_end_soon_after_another_starts(lab: Lab) -
         doomed.kill()
     with lab.worker(OPENAI_MODEL="demo-model+delay=0.005"):
         lab.settle(within=60)  # 15 s on two idle cores
+
+
+@pytest.mark.fault("random kills of two workers")
+@pytest.mark.rounds(1.0)
+def test_kills_at_random_lose_nothing(lab: Lab) -> None:
+    """At most two: a run whose worker died three times is given up, as it should be."""
+    lab.load(8)
+    env = {"OPENAI_MODEL": "demo-model+delay=0.005"}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(lab.worker(**env)) for _ in range(2)]
+        for _ in range(lab.random.randint(1, 2)):
+            time.sleep(lab.random.uniform(0.5, 4))
+            lab.approve_all()
+            lab.strike()
+            workers.pop(lab.random.randrange(2)).kill()
+            workers.append(stack.enter_context(lab.worker(**env)))
+        lab.settle(within=60)
+        while lab.approve_all():
+            lab.settle(within=60)
