@@ -50,7 +50,7 @@ class Page:
         newest = {_subject(event): event["id"] for event in batch}
         # First, because it comes with no id of its own: a page that missed it gets it with what follows it.
         frames = [composer_frame(self.thread)] if any(map(_moves_composer, batch)) else []
-        for event in batch:
+        for event in _joined(batch):
             drawn = self._drawn(event, is_newest=newest[_subject(event)] == event["id"]) or [{}]
             drawn[-1]["id"] = event["id"]
             frames += drawn
@@ -94,6 +94,23 @@ class Page:
 
     def _frame(self, item: Item) -> Frame:
         return {"item": item.id, "content": render_item(self.thread, item)}
+
+
+def _joined(batch: Sequence[Event]) -> list[Event]:
+    """The batch with tokens that follow each other in one message as one: a page that is behind catches up."""
+    joined: list[Event] = []
+    for event in batch:
+        last = joined[-1] if joined else None
+        if (
+            last
+            and event["event"] == last["event"] == "token"
+            and event["data"]["key"] == last["data"]["key"]
+        ):
+            text = last["data"]["text"] + event["data"]["text"]
+            joined[-1] = {**event, "data": {**event["data"], "text": text}}
+        else:
+            joined.append(event)
+    return joined
 
 
 def _subject(event: Event) -> tuple[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any
 from langchain_core.messages import AIMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
 
-from runtime import llm
 from runtime.checkpoints import open_checkpointer
 from runtime.graphs import Graphs
 from runtime.invariants import Violation
@@ -33,20 +32,15 @@ def violations() -> list[Violation]:
 
 async def _look(threads: Iterable[tuple[Any, str]]) -> list[Violation]:
     found: list[Violation] = []
-    try:
-        async with open_checkpointer() as checkpointer:
-            graphs = Graphs(checkpointer)
-            for thread, graph_id in threads:
-                config: RunnableConfig = {"configurable": {"thread_id": str(thread)}}
-                state = await graphs.get(graph_id).aget_state(config)
-                found += [
-                    Violation(
-                        "orphan-call", f"thread {thread}", f"tool call {id} has no answer in its state."
-                    )
-                    for id in unanswered(state.values.get("messages", []))
-                ]
-    finally:
-        await llm.close()
+    async with open_checkpointer() as checkpointer:
+        graphs = Graphs(checkpointer)
+        for thread, graph_id in threads:
+            config: RunnableConfig = {"configurable": {"thread_id": str(thread)}}
+            state = await graphs.get(graph_id).aget_state(config)
+            found += [
+                Violation("orphan-call", f"thread {thread}", f"tool call {id} has no answer in its state.")
+                for id in unanswered(state.values.get("messages", []))
+            ]
     return found
 
 

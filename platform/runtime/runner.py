@@ -115,6 +115,8 @@ class Runner:
         began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
             await self._roll_back()
+            if self._run.replaces_id is None and await in_database(_ended_well, self._run):
+                return self._run.input or {}  # nothing to mend, and a long history is long to read
             state = await self._graph.aget_state(self._config)
             return await in_database(_with_repair, self._run, state)
         if self._run.attempt > 1:
@@ -303,6 +305,13 @@ def _first_of_turn(run_id: UUID) -> UUID:
     while run.resumes is not None:
         run = run.resumes
     return run.pk
+
+
+def _ended_well(run: Run) -> bool:
+    """The run before this one on its thread came to its end, or there was none."""
+    before = Run.objects.filter(thread=run.thread_id, started_at__isnull=False).exclude(pk=run.pk)
+    last = before.order_by("-started_at").values_list("status", flat=True).first()
+    return last in (None, RunStatus.SUCCESS)
 
 
 def _with_repair(run: Run, state: StateSnapshot) -> dict[str, Any]:

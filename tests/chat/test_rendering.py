@@ -33,7 +33,7 @@ def test_what_changes_twice_in_a_batch_is_drawn_once(
 def test_every_event_leaves_its_id(worker: Worker, thread: Thread) -> None:
     """A page resumes after the last id it saw: an event without one would come again, or never."""
     run = worker.begin()
-    worker.stream(run, "m", "a", "b")
+    worker.stream(run, "m", "a")
     worker.call(run)
     log = worker.log()
 
@@ -42,13 +42,17 @@ def test_every_event_leaves_its_id(worker: Worker, thread: Thread) -> None:
     assert [frame["id"] for frame in frames if "id" in frame] == [event["id"] for event in log]
 
 
-def test_every_token_of_a_batch_is_sent(worker: Worker, thread: Thread) -> None:
+def test_tokens_that_follow_each_other_are_one_frame(worker: Worker, thread: Thread) -> None:
     run = worker.begin()
     worker.stream(run, "m", "a", "b", "a")
+    worker.stream(run, "n", "c")
+    worker.stream(run, "m", "d")
+    log = worker.log()
 
-    frames = Page(thread.pk).frames_of(worker.log())
+    frames = Page(thread.pk).frames_of(log)
 
-    assert [frame["text"] for frame in frames if "append" in frame] == ["a", "b", "a"]
+    assert [frame["text"] for frame in frames if "append" in frame] == ["aba", "c", "d"]
+    assert frames[-1]["id"] == log[-1]["id"]
 
 
 def test_a_message_that_begins_in_a_known_run_costs_no_query(
