@@ -57,12 +57,12 @@ class PageUser:
         )
 
     async def take(self, turn: Turn) -> None:
-        post = asyncio.create_task(self._post())
+        tasks = [asyncio.create_task(work) for work in (self._post(), self._read(turn))]
         try:
-            await self._read(turn)
-            await post
+            await asyncio.gather(*tasks)  # whichever fails first ends the turn
         finally:
-            post.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def close(self) -> None:
         self._http.close()

@@ -49,7 +49,7 @@ class Http:
         response = _parsed(await self._input.readuntil(b"\r\n\r\n"))
         if response.status >= 400:
             self.close()
-            raise Refused(f"{response.status} to {method} {path.partition('?')[0]}")
+            raise Refused(f"{response.status} to a {method}")
         return response
 
     async def pieces(self, response: Response) -> AsyncIterator[bytes]:
