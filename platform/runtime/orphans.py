@@ -31,6 +31,7 @@ def violations() -> list[Violation]:
 
 
 async def _look(threads: Iterable[tuple[Any, str]]) -> list[Violation]:
+    """Calls no model, so leaves the model client alone: it may be that of an engine in this process."""
     found: list[Violation] = []
     async with open_checkpointer() as checkpointer:
         graphs = Graphs(checkpointer)

@@ -123,7 +123,7 @@ async def test_keep_alive_comments_are_no_sign_of_life(model_at: Any) -> None:
             await asyncio.sleep(0.01)
 
     async with Wire(comments) as wire:
-        model = model_at(wire.base_url, MODEL_IDLE_TIMEOUT=0.2)
+        model = model_at(wire.base_url, MODEL_IDLE_TIMEOUT=1.0)
         with pytest.raises(TimeoutError):
             await model.ainvoke("hello")
         await wire.hung_up.wait()
@@ -136,24 +136,27 @@ async def test_an_answer_that_goes_on_for_too_long_is_cut(model_at: Any) -> None
             await asyncio.sleep(0.01)
 
     async with Wire(forever) as wire:
-        model = model_at(wire.base_url, MODEL_TIME_LIMIT=0.3)
+        model = model_at(wire.base_url, MODEL_TIME_LIMIT=1.0)
         with pytest.raises(TimeoutError):
             await model.ainvoke("hello")
         await wire.hung_up.wait()
 
 
-async def test_the_time_limit_strikes_in_the_model_not_in_its_reader(model_at: Any) -> None:
-    async def forever(answer: Answer) -> None:
-        await answer.send(text("a"))
-        await answer.until_hung_up()
+async def test_the_time_limit_strikes_in_the_model_not_in_its_reader(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    async def stuck(*_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
+        yield ChatGenerationChunk(message=AIMessageChunk("a"))
+        await asyncio.Event().wait()
 
-    async with Wire(forever) as wire:
-        chunks = model_at(wire.base_url, MODEL_TIME_LIMIT=0.1).astream("hello")
+    monkeypatch.setattr(ChatOpenAI, "_astream", stuck)
+    settings.MODEL_TIME_LIMIT = 0.3
+    chunks = ChatModel(api_key="test", model="any")._astream([HumanMessage("go")])
+
+    await anext(chunks)
+    await asyncio.sleep(0.4)  # a reader at work while the limit passes
+    with pytest.raises(TimeoutError):
         await anext(chunks)
-        await asyncio.sleep(0.2)  # a reader at work while the limit passes
-        with pytest.raises(TimeoutError):
-            await anext(chunks)
-        await wire.hung_up.wait()
 
 
 async def test_the_limit_of_a_call_holds_when_its_cancellation_is_swallowed(
@@ -185,7 +188,7 @@ async def test_silence_before_the_first_byte_is_bounded(model_at: Any) -> None:
         await answer.until_hung_up()
 
     async with Wire(silent) as wire:
-        model = model_at(wire.base_url, MODEL_IDLE_TIMEOUT=0.05)
+        model = model_at(wire.base_url, MODEL_IDLE_TIMEOUT=0.5)
         with pytest.raises(openai.APITimeoutError):
             await model.ainvoke("hello")
 

@@ -73,7 +73,8 @@ class Wire:
         assert task is not None
         self._open.add(task)
         try:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
+            # Cancelled, too: asyncio would log that of a connection's task as an error.
+            with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while not writer.is_closing() and not reader.at_eof():
                     await self._answer(reader, writer)
             self.hung_up.set()
