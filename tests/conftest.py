@@ -17,6 +17,7 @@ from accounts.models import User
 from django.apps import apps
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import translation
 from embedded import paths
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
@@ -27,6 +28,13 @@ from tests import settings as test_settings
 pytest_plugins = ["tests.support.engines"]
 
 PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Whatever language another test's page was in."""
+    with translation.override("en"):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 _open: Counter[int] = Counter()
 """Sockets of each person in this process, by their pk; touched in the event loop only."""
 
-FRESH = 1.0  # seconds for which somebody who might read the thread still may
 BEAT = 5.0  # seconds between two looks at whether the person may still read this; each is sent as a beat
 SOCKETS_EACH = 20  # that one person may have open here; more than anybody reads, less than what hurts others
 SIGNED_OUT, NOT_FOUND, TOO_MANY = 4401, 4404, 4429  # close codes after which the page does not come back
@@ -114,14 +113,15 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             cursor = await self._send_reset()
 
     async def _late_refusal(self) -> int:
-        """A refusal found out since, looked for at most every FRESH seconds."""
-        if time.monotonic() - self._checked_at < FRESH:
+        """A refusal found out since, when the beat's own look is late: nothing is sent on an old permission."""
+        if time.monotonic() - self._checked_at < 1.5 * BEAT:
             return 0
         self._checked_at = time.monotonic()
         return await in_database(self._refusal)
 
     async def _beat(self) -> int:
         while not (refusal := await in_database(self._refusal)):
+            self._checked_at = time.monotonic()
             await self._send_frames([{"beat": BEAT}])
             await asyncio.sleep(BEAT)
         return refusal

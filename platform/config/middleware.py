@@ -1,12 +1,19 @@
-"""Refuses what no page of ours sends and what would fail deep inside: a query with NUL, text that is not UTF-8."""
+"""Plain refusals: of what no page of ours sends, and of all that comes while the database is away."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.translation import gettext as _
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER = "5"  # seconds
 
 Answer = HttpResponse | Awaitable[HttpResponse]
 
@@ -36,3 +43,27 @@ def refuse_unreadable(get_response: Callable[[HttpRequest], Answer]) -> Callable
         return in_loop
 
     return lambda request: _refusal(request) or get_response(request)
+
+
+def say_when_away(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """503 with Retry-After where PostgreSQL can't be reached, or has no connection left: nobody did anything wrong."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        return get_response(request)
+
+    def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, (OperationalError, InterfaceError)):
+            return None
+        logger.error("database away", exc_info=error, extra={"action": "database_away"})
+        text = _("The database can't be reached right now. Nothing was changed: try again in a moment.")
+        return HttpResponse(
+            f"{text}\n",
+            status=503,
+            content_type="text/plain; charset=utf-8",
+            headers={"Retry-After": RETRY_AFTER},
+        )
+
+    answer.process_exception = process_exception  # type: ignore[attr-defined]
+    return answer

@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "apps.observability.middleware.request_context",
     "axes.middleware.AxesMiddleware",
+    "config.middleware.say_when_away",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

@@ -193,8 +193,9 @@ class Engine:
 
     def _lose(self, run_ids: Iterable[UUID]) -> None:
         for run_id in run_ids:
-            if run_id in self._held:
-                self._held[run_id].context.is_lost = True
+            held = self._held.get(run_id)
+            if held is not None and held.run.status == RunStatus.RUNNING:  # not one that has just ended
+                held.context.is_lost = True
                 self._stop(run_id)
 
     def _stop(self, run_id: UUID) -> None:

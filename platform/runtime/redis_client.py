@@ -17,14 +17,15 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 POOL_SIZE = 16
+STREAM_POOL_SIZE = 64  # for hundreds of streams on one event loop
 COMMAND_TIMEOUT = 0.5  # seconds: a page never waits longer for Redis, it goes on without
 STREAM_TIMEOUT = 1.0  # seconds: a run that streams must not stand still with a Redis that does
 BLOCKING_TIMEOUT = 30.0  # seconds: for clients that block in a pop (RQ's workers)
 
 
-def _options(timeout: float) -> dict[str, Any]:
+def _options(timeout: float, *, pool_size: int = POOL_SIZE) -> dict[str, Any]:
     return {
-        "max_connections": POOL_SIZE,
+        "max_connections": pool_size,
         "timeout": 5,  # seconds to wait for a free connection
         "socket_timeout": timeout,
         "socket_connect_timeout": timeout,
@@ -50,6 +51,6 @@ def blocking_redis_client() -> Redis:
 
 def async_redis_client() -> AsyncRedis:
     """A new client for the calling event loop, whose answers are text; whoever makes it closes it."""
-    options = _options(STREAM_TIMEOUT)
+    options = _options(STREAM_TIMEOUT, pool_size=STREAM_POOL_SIZE)
     pool = AsyncBlockingConnectionPool.from_url(settings.REDIS_URL, decode_responses=True, **options)
     return AsyncRedis(connection_pool=pool)

@@ -224,4 +224,6 @@ def _not_queued(run_ids: list[UUID]) -> list[UUID]:
 
 def next_of(thread_id: UUID) -> list[UUID]:
     """The run of the thread whose turn it is now, if any."""
+    if not Run.objects.filter(thread=thread_id, status=RunStatus.PENDING).exists():  # as nearly always
+        return []
     return list(Run.objects.claimable().filter(thread=thread_id).values_list("pk", flat=True)[:1])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from accounts.models import User
+from config.middleware import say_when_away
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, RequestFactory
 from django.urls import reverse
 
 pytestmark = pytest.mark.django_db
@@ -131,3 +134,19 @@ def test_a_queue_that_is_not_there_is_not_found(
     signed_in: Callable[[User], Client], operator: User, path: str
 ) -> None:
     assert signed_in(operator).get(f"/admin/queues/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("error", [OperationalError("no connection"), InterfaceError("closed")])
+def test_a_database_that_is_away_is_503_and_says_when_to_come_back(error: Exception) -> None:
+    middleware: Any = say_when_away(lambda request: HttpResponse())
+
+    answer = middleware.process_exception(RequestFactory().get("/"), error)
+
+    assert answer.status_code == 503
+    assert int(answer["Retry-After"]) > 0
+
+
+def test_any_other_error_stays_an_error() -> None:
+    middleware: Any = say_when_away(lambda request: HttpResponse())
+
+    assert middleware.process_exception(RequestFactory().get("/"), ValueError()) is None
