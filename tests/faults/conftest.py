@@ -20,6 +20,9 @@ from _pytest.terminal import TerminalReporter
 from accounts.models import User
 from django.contrib.auth.models import Group
 from django.db import connection, connections
+from embedded.postgres import Postgres
+from embedded.valkey import Valkey
+from pytest_django.fixtures import Settings
 from runtime.models import Assistant
 from runtime.redis_client import redis_client
 
@@ -67,9 +70,18 @@ def durable(django_db_setup: None, django_db_blocker: Any) -> None:
 
 
 @pytest.fixture
+def servers(durable: None, postgres: Postgres, valkey: Valkey) -> Iterator[None]:
+    """Up again after a test that failed while one of them was away."""
+    yield
+    for server in (postgres, valkey):
+        if not server.is_ready():
+            server.start()
+
+
+@pytest.fixture
 def lab(
     request: pytest.FixtureRequest,
-    durable: None,
+    servers: None,
     transactional_db: None,
     nursery: Nursery,
     steady_model: DemoModel,
@@ -77,10 +89,12 @@ def lab(
     round_number: int,
     alice: User,
     bob: User,
+    settings: Settings,
     record_property: Callable[[str, object], None],
 ) -> Iterator[Lab]:
     seed = f"{SEED} {request.node.originalname} {round_number}"
     print(f"FAULTS_SEED={SEED}, round {round_number}")
+    settings.USER_RUN_LIMIT = 100  # alice is all the people there are
     connections.close_all()
     redis_client().flushall()
     approvers = Group.objects.get(name="Approvers")
