@@ -128,14 +128,14 @@ class Lab:
 
     # what a test waits for
 
-    def reach(self, run: Run, *statuses: str, seconds: float = 20.0) -> None:
+    def reach(self, run: Run, *statuses: str, seconds: float = 45.0) -> None:
         until(lambda: Run.objects.get(pk=run.pk).status in statuses, seconds=seconds)
 
     def strike(self) -> None:
         """The fault is about to happen: recovery counts from here."""
         self._struck_at = time.monotonic()
 
-    def settle(self, *, within: float = 30.0, allowed: tuple[str, ...] = WELL) -> None:
+    def settle(self, *, within: float = 60.0, allowed: tuple[str, ...] = WELL) -> None:
         """Waits until nothing is under way, then draws up the account. Fails when anything was lost or doubled."""
         deadline = time.monotonic() + within
         while (live := _live()) != 0 and time.monotonic() < deadline:

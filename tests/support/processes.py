@@ -33,7 +33,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, **ours, **extra}
 
 
-def until(true: Callable[[], object], *, seconds: float = 15.0) -> None:
+def until(true: Callable[[], object], *, seconds: float = 45.0) -> None:
     """Returns as soon as `true()` is; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
