@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.db import transaction
 from django.utils.translation import gettext as _
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.errors import GraphDrained
@@ -64,6 +64,8 @@ class Runner:
         try:
             async with asyncio.timeout(settings.RUN_TIME_LIMIT) as limit:
                 status = await self._run_graph()
+                if self._run.attempt > 1:
+                    await self._keep_what_was_said()
             await self._finish(status)
         except GraphDrained:
             await in_database(self._run.release)
@@ -142,11 +144,12 @@ class Runner:
         made = [saved async for saved in saver.alist(self._config, filter={"run_id": str(began)})]
         if not made:
             return
-        before = made[-1].parent_config
-        if before is None:
-            await saver.adelete_thread(str(self._run.thread_id))
+        # Not its parent: a turn stopped at its first token may not have written the checkpoint it began with.
+        before = [saved async for saved in saver.alist(self._config, before=made[-1].config, limit=1)]
+        if before:
+            self._config["configurable"]["checkpoint_id"] = before[0].checkpoint["id"]
         else:
-            self._config["configurable"]["checkpoint_id"] = before["configurable"]["checkpoint_id"]
+            await saver.adelete_thread(str(self._run.thread_id))
 
     async def _resting_status(self) -> str:
         state = await self._graph.aget_state(self._config)
@@ -173,6 +176,11 @@ class Runner:
                 _("The turn used more than %(limit)s tokens and was stopped. Ask for less at once.")
                 % {"limit": settings.RUN_TOKEN_LIMIT}
             )
+
+    async def _keep_what_was_said(self) -> None:
+        """Writes what an earlier attempt brought into a checkpoint and did not live to write."""
+        state = await self._graph.aget_state(self._config)
+        await self._keep(_answers_to_the_last_message(state.values))
 
     async def _is_news(self, message_id: str) -> bool:
         """False when it was kept before: a subgraph hands its whole history on with every step."""
@@ -211,6 +219,15 @@ class Runner:
         unfinished = await self._stream.end_message()
         if unfinished:
             await in_database(_save_message, self._run, *unfinished, is_partial=True)
+
+
+def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
+    found: list[AIMessage] = []
+    for history in values.values():
+        if isinstance(history, list):
+            asked = max((at for at, item in enumerate(history) if isinstance(item, HumanMessage)), default=-1)
+            found += [item for item in history[asked + 1 :] if isinstance(item, AIMessage)]
+    return found
 
 
 def _out_of_time() -> str:

@@ -8,6 +8,7 @@ from langchain_core.messages import AnyMessage
 from langchain_core.runnables import RunnableConfig
 from runtime.checkpoints import open_checkpointer
 from runtime.graphs import Graphs
+from runtime.llm import chat_model
 from runtime.models import Thread
 
 
@@ -21,7 +22,10 @@ def history_of(thread: Thread) -> list[AnyMessage]:
             messages: list[AnyMessage] = (await graph.aget_state(config)).values.get("messages", [])
             return messages
 
-    return asyncio.run(read())
+    try:
+        return asyncio.run(read())
+    finally:
+        chat_model.cache_clear()  # made for these settings, and never used
 
 
 def said(thread: Thread) -> list[str]:
