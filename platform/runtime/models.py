@@ -319,12 +319,13 @@ class Run(models.Model):
         return set(rows.values_list("pk", flat=True))
 
 
-# What `claimable` says, as text: Django would take 3 ms to put it together anew for every claim.
+# What `claimable` says, as text: Django would take 3 ms to put it together anew for every claim. The status is
+# asked for once more outside: of two claims at once, the second looks at nothing else again after its wait.
 CLAIM = """
 UPDATE runtime_run SET status = 'running', attempt = attempt + 1, worker = %s,
     lease_expires_at = statement_timestamp() + make_interval(secs => %s),
     started_at = coalesce(started_at, statement_timestamp())
-WHERE id = %s AND id IN ({its_turn})
+WHERE id = %s AND status = 'pending' AND id IN ({its_turn})
 """
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from accounts.models import User
+from django.db import connection, transaction
 from pytest_django.fixtures import Settings
 from runtime import runs
 from runtime.exceptions import LeaseLost, MessageTooLong, ThreadBusy, ThreadWaiting
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
+
+from tests.support.processes import until
 
 pytestmark = pytest.mark.django_db
 
@@ -49,6 +54,32 @@ def test_one_of_two_claims_wins(thread: Thread, alice: User) -> None:
     assert first is not None
     assert first.attempt == 1
     assert second is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_that_met_another_loses(thread: Thread, alice: User) -> None:
+    run = runs.send_message(thread, alice, "hello")
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            first = Run.claim(run.pk, "one")
+            second = other.submit(claim_and_disconnect, run)
+            until(is_waiting_for_a_lock)
+
+    assert first is not None
+    assert second.result() is None
+
+
+def claim_and_disconnect(run: Run) -> Run | None:
+    try:
+        return Run.claim(run.pk, "two")
+    finally:
+        connection.close()
+
+
+def is_waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
 
 
 def test_a_second_message_waits_for_its_turn(thread: Thread, alice: User) -> None:
