@@ -129,7 +129,7 @@ class Runner:
         if not interrupts:
             state = await self._graph.aget_state(self._config)
             if not state.interrupts:
-                return None if state.next else NOTHING_LEFT
+                return None  # also at rest: what a task wrote before the worker died may still want its checkpoint
             interrupts = state.interrupts
         # Never None while an interrupt is pending: LangGraph would answer it with an older answer.
         answers = await in_database(_answers, interrupts, self._run)

@@ -115,6 +115,20 @@ def test_a_worker_killed_between_two_writes_of_a_checkpoint_repeats_nothing(lab:
     assert Message.objects.filter(role="ai").count() == 1
 
 
+@pytest.mark.fault("W4 killed between the model's answer and its checkpoint")
+@pytest.mark.parametrize("checkpoint", [2, 3, 4])
+def test_calls_whose_checkpoint_was_not_written_are_made(lab: Lab, checkpoint: int) -> None:
+    with lab.worker(COUNTERSIGN_TESTPOINT=f"before_put:{checkpoint}") as doomed:
+        lab.say('call ring with {"key": "a"}')
+        until(doomed.has_died)
+        lab.strike()
+    with lab.worker():
+        lab.settle()
+
+    assert lab.rings() == ["a"]
+    assert Message.objects.filter(role="ai").count() == 1
+
+
 @pytest.mark.fault("W8 tool hangs")
 def test_a_tool_that_hangs_is_given_up_in_time(lab: Lab) -> None:
     with lab.worker(COUNTERSIGN_TOOL_TIME_LIMIT="1"):
