@@ -12,16 +12,28 @@ The last frame of an event carries its id, from which the page resumes. What sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from django.db.models import Q
 from django.template.loader import render_to_string
-from runtime.models import Message, Role, RunStatus, Thread, ToolState
-from runtime.schemas import Event
+from runtime.models import UNSETTLED, Message, Role, RunStatus, Thread, ToolCall, ToolState
+from runtime.schemas import Event, EventName
 
 from apps.chat.tail import OpenMessage
-from apps.chat.timeline import Item, Turns, calls_of, composer_of, message_id, snapshot
+from apps.chat.timeline import (
+    Composer,
+    Item,
+    Turns,
+    calls_of,
+    composer_for,
+    composer_of,
+    message_id,
+    snapshot,
+    unsettled,
+)
 
 Frame = dict[str, Any]
 
@@ -30,11 +42,14 @@ QUIET = {ToolState.RUNNING, ToolState.DONE, ToolState.FAILED}
 
 
 class Page:
-    """One open page of a thread. Between batches of events it keeps the rows that they would say had changed."""
+    """One open page of a thread. It keeps the rows that its frames are about; events say which to read again."""
 
     def __init__(self, thread_id: UUID) -> None:
         self.thread = Thread.objects.select_related("assistant").get(pk=thread_id)
         self._turns = Turns(self.thread)
+        self._unsettled = {call.pk: call for call in unsettled(self.thread)}
+        self._begun: set[UUID] = set()
+        """Runs whose own messages have been drawn since they no longer queue."""
 
     def needs_rows(self, batch: Sequence[Event]) -> bool:
         """False when `frames_of` will not read the database: tokens, and what begins in a run that is known."""
@@ -45,29 +60,56 @@ class Page:
 
     def frames_of(self, batch: Sequence[Event]) -> list[Frame]:
         """What changes on the page. Of what changes twice in the batch, only what it came to is drawn."""
-        if self.needs_rows(batch):
-            self._turns = Turns(self.thread)
+        moves_composer = any(map(_moves_composer, batch))
+        rows = self._read(batch, moves_composer=moves_composer) if self.needs_rows(batch) else Rows()
         newest = {_subject(event): event["id"] for event in batch}
         # First, because it comes with no id of its own: a page that missed it gets it with what follows it.
-        frames = [composer_frame(self.thread)] if any(map(_moves_composer, batch)) else []
+        frames = [self._composer()] if moves_composer else []
         for event in _joined(batch):
-            drawn = self._drawn(event, is_newest=newest[_subject(event)] == event["id"]) or [{}]
+            drawn = self._drawn(event, rows, is_newest=newest[_subject(event)] == event["id"]) or [{}]
             drawn[-1]["id"] = event["id"]
             frames += drawn
         return frames
 
-    def _drawn(self, event: Event, *, is_newest: bool) -> list[Frame]:
+    def _read(self, batch: Sequence[Event], *, moves_composer: bool) -> Rows:
+        """A query for each kind of row that the batch is about."""
+        known = self._turns.runs
+        changed = {
+            UUID(event["run_id"]) for event in batch if event["event"] == "run" or self._is_news(event)
+        }
+        if moves_composer:  # a run that is asked to stop says so in its row only
+            changed |= {run.pk for run in known.values() if run.is_active}
+        if changed:
+            self._turns.renew(self.thread.runs.filter(pk__in=changed).order_by("created_at"))
+        begun = {UUID(event["run_id"]) for event in batch if _has_begun(event)} - self._begun
+        self._begun |= begun
+        said, called = _subjects(batch, "message"), _subjects(batch, "tool_call")
+        messages = self.thread.messages.filter(Q(pk__in=said) | Q(run__in=begun, role=Role.HUMAN))
+        rows = Rows(
+            {message.pk: message for message in messages} if said or begun else {},
+            {str(call.pk): call for call in calls_of(self.thread).filter(pk__in=called)} if called else {},
+            begun,
+        )
+        for call in rows.calls.values():
+            self._unsettled.pop(call.pk, None)
+            if call.state in UNSETTLED:
+                self._unsettled[call.pk] = call
+        return rows
+
+    def _drawn(self, event: Event, rows: Rows, *, is_newest: bool) -> list[Frame]:
         match event["event"]:
             case "token":
                 return [_token(event)]
             case "message_started" | "snapshot":
                 return [self._open_message(event)]
             case "message":
-                return self._message(event)
+                row = rows.messages.get(event["data"]["pk"])
+                return [self._frame(self._turns.message(row))] if row else []
             case "tool_call" if is_newest:
-                return self._tool_call(event)
+                call = rows.calls.get(event["data"]["pk"])
+                return [self._frame(self._turns.card(call))] if call else []
             case "run":
-                return _cleared(event) + (self._run(event) if is_newest else [])
+                return _cleared(event) + (self._run(UUID(event["run_id"]), rows) if is_newest else [])
         return []
 
     def _open_message(self, event: Event) -> Frame:
@@ -76,24 +118,41 @@ class Page:
         only = "missing" if event["event"] == "message_started" else "open"
         return {**self._frame(self._turns.open(message)), "only": only}
 
-    def _message(self, event: Event) -> list[Frame]:
-        row = Message.objects.filter(thread=self.thread, pk=event["data"]["pk"]).first()
-        return [self._frame(self._turns.message(row))] if row else []
-
-    def _tool_call(self, event: Event) -> list[Frame]:
-        call = calls_of(self.thread).filter(pk=event["data"]["pk"]).first()
-        return [self._frame(self._turns.card(call))] if call else []
-
-    def _run(self, event: Event) -> list[Frame]:
-        """A run's own messages change too: one that was queued is not when its run begins."""
-        run_id = UUID(event["run_id"])
-        said = self.thread.messages.filter(run=run_id, role=Role.HUMAN)
+    def _run(self, run_id: UUID, rows: Rows) -> list[Frame]:
+        """What was said to begin it changes too: it was queued and is not, from when its run begins."""
+        said = rows.said_in(run_id) if run_id in rows.begun else []
         items = [self._turns.message(row) for row in said]
         items += [self._turns.notice(run) for run in self._turns.ended_badly() if run.pk == run_id]
         return [self._frame(item) for item in items]
 
+    def _composer(self) -> Frame:
+        runs = sorted(self._turns.runs.values(), key=lambda run: run.created_at, reverse=True)
+        waiting = sorted(self._unsettled.values(), key=lambda call: call.created_at)
+        return composer_frame(self.thread, composer_for(runs, waiting))
+
     def _frame(self, item: Item) -> Frame:
         return {"item": item.id, "content": render_item(self.thread, item)}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What one batch of events is about, as it stands in the database."""
+
+    messages: Mapping[int, Message] = field(default_factory=dict)
+    calls: Mapping[str, ToolCall] = field(default_factory=dict)
+    begun: Set[UUID] = frozenset()
+    """Runs that no longer queue."""
+
+    def said_in(self, run_id: UUID) -> list[Message]:
+        return [row for row in self.messages.values() if row.run_id == run_id and row.role == Role.HUMAN]
+
+
+def _subjects(batch: Sequence[Event], name: EventName) -> set[Any]:
+    return {event["data"]["pk"] for event in batch if event["event"] == name}
+
+
+def _has_begun(event: Event) -> bool:
+    return event["event"] == "run" and event["data"]["status"] != RunStatus.PENDING
 
 
 def _joined(batch: Sequence[Event]) -> list[Event]:
@@ -134,7 +193,7 @@ def _token(event: Event) -> Frame:
 
 def _cleared(event: Event) -> list[Frame]:
     """An attempt that begins, or a run that ends, leaves nothing open of an earlier attempt."""
-    return [{"clear": event["run_id"]}] if event["data"]["status"] != RunStatus.PENDING else []
+    return [{"clear": event["run_id"]}] if _has_begun(event) else []
 
 
 def begins_anew(event: Event) -> bool:
@@ -146,11 +205,12 @@ def begins_anew(event: Event) -> bool:
 def reset_frames(thread: Thread) -> list[Frame]:
     timeline = snapshot(thread)
     html = render_to_string("chat/_timeline.html", {"thread": thread, "timeline": timeline})
-    return [composer_frame(thread), {"reset": timeline.cursor, "content": html, "id": timeline.cursor}]
+    reset = {"reset": timeline.cursor, "content": html, "id": timeline.cursor}
+    return [composer_frame(thread, composer_of(thread)), reset]
 
 
-def composer_frame(thread: Thread) -> Frame:
-    context = {"thread": thread, "composer": composer_of(thread)}
+def composer_frame(thread: Thread, composer: Composer) -> Frame:
+    context = {"thread": thread, "composer": composer}
     return {"morph": "composer", "content": render_to_string("chat/_composer.html", context)}
 
 

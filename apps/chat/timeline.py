@@ -78,7 +78,12 @@ class Turns:
 
     def __init__(self, thread: Thread) -> None:
         self._thread = thread
-        self.runs = {run.pk: run for run in thread.runs.defer("input", "command").order_by("created_at")}
+        self.runs: dict[UUID, Run] = {}
+        self.renew(thread.runs.order_by("created_at"))
+
+    def renew(self, runs: QuerySet[Run]) -> None:
+        """Takes these as they stand now; new ones are the youngest."""
+        self.runs |= {run.pk: run for run in runs.defer("input", "command")}
 
     def root(self, run_id: UUID) -> Run | None:
         """The run that began the turn; None when the run is younger than this object."""
@@ -164,8 +169,17 @@ class Composer:
 
 
 def composer_of(thread: Thread) -> Composer:
-    runs = list(thread.runs.defer("input", "command").order_by("-created_at")[:50])
-    waiting = list(thread.tool_calls.filter(state__in=UNSETTLED).order_by("created_at"))
+    newest = thread.runs.defer("input", "command").order_by("-created_at")[:50]
+    return composer_for(list(newest), unsettled(thread))
+
+
+def unsettled(thread: Thread) -> list[ToolCall]:
+    """The calls that a person is asked about."""
+    return list(thread.tool_calls.filter(state__in=UNSETTLED).order_by("created_at"))
+
+
+def composer_for(runs: Sequence[Run], waiting: Sequence[ToolCall]) -> Composer:
+    """`runs`: newest first."""
     active = _at_work(runs)
     if active is not None and (active.status == RunStatus.RUNNING or not waiting):
         return Composer(_activity(active), active, waiting)

@@ -95,8 +95,7 @@ _DATABASE = env.database("DATABASE_URL", paths.database_url(HOME))
 DATABASES = {
     "default": {
         **_DATABASE,
-        "ENGINE": "django_prometheus.db.backends.postgresql",
-        "CONN_HEALTH_CHECKS": True,
+        "ENGINE": "runtime.postgresql",
         "OPTIONS": {
             **_DATABASE["OPTIONS"],
             "connect_timeout": 5,

@@ -6,7 +6,7 @@ from typing import Literal
 
 from accounts.models import User
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Count, Q
 from django.db.models.functions import Now
 
 from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyRuns
@@ -20,11 +20,13 @@ WhenWaiting = Literal["refuse", "queue", "withdraw"]
 
 def check_limits(user: User) -> None:
     """Raises TooManyRuns or QueueFull, both of which say when to try again."""
-    if Run.objects.filter(user=user, status__in=ACTIVE).count() >= settings.USER_RUN_LIMIT:
+    active = Run.objects.filter(status__in=ACTIVE).aggregate(
+        own=Count("pk", filter=Q(user=user)), pending=Count("pk", filter=Q(status=RunStatus.PENDING))
+    )
+    if active["own"] >= settings.USER_RUN_LIMIT:
         raise TooManyRuns
-    pending = Run.objects.filter(status=RunStatus.PENDING).count()
     # Messages that wait for their own thread are nobody's load; telling them apart is dear, so it comes second.
-    if pending >= settings.QUEUE_LIMIT and Run.objects.claimable().count() >= settings.QUEUE_LIMIT:
+    if active["pending"] >= settings.QUEUE_LIMIT and Run.objects.claimable().count() >= settings.QUEUE_LIMIT:
         raise QueueFull
 
 

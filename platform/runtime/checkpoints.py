@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from runtime.context import current_run
 from runtime.exceptions import LeaseLost
+from runtime.postgresql.base import check
 
 POOL_SIZE = 10
 WAIT = 10.0  # seconds for a free connection
@@ -80,7 +81,7 @@ async def open_checkpointer() -> AsyncIterator[AsyncPostgresSaver]:
         min_size=1,
         max_size=POOL_SIZE,
         timeout=WAIT,
-        check=AsyncConnectionPool.check_connection,
+        check=check,
         open=False,
     )
     async with pool:

@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from runtime import policy
@@ -157,7 +158,9 @@ def abandon(run: Run) -> None:
 
     Called in the transaction that ends the run, so that neither a question nor an approval outlives its turn.
     """
-    for tool_call in ToolCall.objects.filter(thread=run.thread_id, state__in=HOLDS_INPUT):
-        tool_call.advance(ToolState.CANCELLED, reason="The turn ended before it ran.", finished_at=Now())
-    for tool_call in ToolCall.objects.filter(run=run, state=ToolState.RUNNING):
-        give_up(run, tool_call, "The turn ended while it ran.")
+    waits, runs = Q(thread=run.thread_id, state__in=HOLDS_INPUT), Q(run=run, state=ToolState.RUNNING)
+    for tool_call in ToolCall.objects.filter(waits | runs):
+        if tool_call.state == ToolState.RUNNING:
+            give_up(run, tool_call, "The turn ended while it ran.")
+        else:
+            tool_call.advance(ToolState.CANCELLED, reason="The turn ended before it ran.", finished_at=Now())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Expression, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -103,8 +104,9 @@ class Thread(models.Model):
     def __str__(self) -> str:
         return self.title or str(_("New thread"))
 
-    def touch(self) -> None:
-        Thread.objects.filter(pk=self.pk).update(updated_at=Now())
+    def touch(self, **fields: Any) -> None:
+        """Writes `fields`, and that something happened now."""
+        Thread.objects.filter(pk=self.pk).update(updated_at=Now(), **fields)
 
     def withdraw_from_owner(self) -> None:
         """Its owner deletes it: it is gone for them, and kept for the audit."""
@@ -249,25 +251,33 @@ class Run(models.Model):
         """The run, now ours under a lease; None when it is taken, ended, or not yet its turn on the thread."""
         its_turn, params = _claimable()
         claim = CLAIM.format(its_turn=its_turn)
+        # One statement is a transaction by itself.
+        alone = transaction.atomic() if connection.in_atomic_block else nullcontext()
         try:
-            with transaction.atomic(), connection.cursor() as cursor:
+            with alone, connection.cursor() as cursor:
                 cursor.execute(claim, [worker, settings.RUN_LEASE, str(run_id), *params])
                 claimed = cursor.rowcount
         except IntegrityError:  # another run of the thread began at the same instant
             return None
-        return cls.objects.select_related("thread", "assistant", "user").get(pk=run_id) if claimed else None
+        return cls.objects.select_related("assistant").get(pk=run_id) if claimed else None
 
     @transaction.atomic(savepoint=False)
     def advance(self, to: str, *, among: Q | None = None, **fields: Any) -> bool:
         """Moves to `to` with `fields`; False when the row is not `among` those, or in no status that leads there.
 
-        Sends `run_changed` inside the transaction: a receiver that raises undoes the change.
+        Sends `run_changed` inside the transaction: a receiver that raises undoes the change. What the database
+        computes is read when it is asked for.
         """
         sources = [status for status, targets in RUN_TRANSITIONS.items() if to in targets]
         rows = Run.objects.filter(among or Q(), pk=self.pk, status__in=sources)
         if not rows.update(status=to, **fields):
             return False
-        self.refresh_from_db()
+        self.status = to
+        for name, value in fields.items():
+            if isinstance(value, Expression | F):
+                self.__dict__.pop(name, None)  # as if it had been deferred
+            else:
+                setattr(self, name, value)
         signals.run_changed.send(Run, run=self)
         return True
 
@@ -281,12 +291,10 @@ class Run(models.Model):
         if not held.select_for_update(no_key=True).exists():
             raise LeaseLost(run_id=self.pk)
 
-    @transaction.atomic
     def finish(
         self, status: str, *, error: str = "", error_type: str = "", tokens: tuple[int, int] = (0, 0)
     ) -> None:
         """Ends the run. Raises LeaseLost when another attempt owns it by now."""
-        self.thread.touch()
         ended = self.advance(
             status,
             among=self._ours(),

@@ -51,7 +51,9 @@ class Runner:
         self._context = context
         self._stream = TokenStream(events.Writer(redis, run.thread_id, run.pk), run.pk)
         self._tokens = (0, 0)
-        self._kept: set[str] | None = None
+        self._seen: set[str] = set()
+        self._unsaved: list[tuple[str, str]] = []
+        """(id, text) of messages that nothing waits behind: written with whatever comes next."""
         self._config: RunnableConfig = {
             "configurable": {"thread_id": str(run.thread_id)},
             "metadata": {"run_id": str(run.pk)},
@@ -67,7 +69,7 @@ class Runner:
                 if self._run.attempt > 1:
                     await self._keep_what_was_said()
             await self._finish(status)
-        except GraphDrained:
+        except GraphDrained:  # what is unsaved is in the checkpoint: the next attempt writes it
             await in_database(self._run.release)
         except asyncio.CancelledError as cancelled:
             if self._context.is_lost:  # nobody pressed Stop: the run may be another worker's by now
@@ -113,7 +115,10 @@ class Runner:
 
     async def _payload(self) -> Any:
         """What to call the graph with: the input, the answers to its interrupts, None to go on, or NOTHING_LEFT."""
-        saved = await self._checkpointer.aget_tuple(self._config)
+        is_first = self._run.attempt == 1
+        saved = None
+        if self._run.command is not None or not is_first:
+            saved = await self._checkpointer.aget_tuple(self._config)
         began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
             await self._roll_back()
@@ -121,7 +126,7 @@ class Runner:
                 return self._run.input or {}  # nothing to mend, and a long history is long to read
             state = await self._graph.aget_state(self._config)
             return await in_database(_with_repair, self._run, state)
-        if self._run.attempt > 1:
+        if not is_first:
             state = await self._graph.aget_state(self._config)
             known = [message.id for message in _messages_in({"": state.values})]
             await in_database(_forget_unsaved, self._run, known)
@@ -156,11 +161,15 @@ class Runner:
         return RunStatus.WAITING if state.interrupts else RunStatus.SUCCESS
 
     async def _keep(self, messages: Iterable[AIMessage]) -> None:
-        """Writes the finished messages of one step; their tokens go out before."""
-        for message in messages:
-            id = message.id or str(uuid4())
-            if not await self._is_news(id):
-                continue
+        """Takes in the finished messages of one step; their tokens go out before.
+
+        One that calls tools is written before they run. Others are written with the next, or with the run's end:
+        one transaction, and one change of the page.
+        """
+        fresh = await self._news(messages)
+        if fresh and self._unsaved:
+            await self._save()
+        for message in fresh:
             await self._stream.end_message()
             self._context.why = str(message.text)
             usage = message.usage_metadata
@@ -170,7 +179,9 @@ class Runner:
                     self._tokens[1] + usage["output_tokens"],
                 )
             if message.text:
-                await in_database(_save_message, self._run, id, str(message.text))
+                self._unsaved.append((message.id or str(uuid4()), str(message.text)))
+            if message.tool_calls and self._unsaved:
+                await self._save()
         if sum(self._tokens) > settings.RUN_TOKEN_LIMIT:
             raise LimitReached(
                 _("The turn used more than %(limit)s tokens and was stopped. Ask for less at once.")
@@ -182,17 +193,24 @@ class Runner:
         state = await self._graph.aget_state(self._config)
         await self._keep(_answers_to_the_last_message(state.values))
 
-    async def _is_news(self, message_id: str) -> bool:
-        """False when it was kept before: a subgraph hands its whole history on with every step."""
-        if self._kept is None:
-            self._kept = await in_database(_kept_messages, self._run.thread_id)
-        is_news = message_id not in self._kept
-        self._kept.add(message_id)
-        return is_news
+    async def _news(self, messages: Iterable[AIMessage]) -> list[AIMessage]:
+        """Those that were not kept before: a subgraph hands its whole history on with every step."""
+        unseen = [message for message in messages if message.id not in self._seen]
+        ids = {message.id for message in unseen if message.id}
+        self._seen |= ids
+        # What streamed in this attempt is new, and that is nearly everything.
+        known = ids - self._stream.ids if self._run.attempt == 1 else ids
+        kept = await in_database(_kept_messages, self._run.thread_id, known) if known else set()
+        return [message for message in unseen if message.id not in kept]
+
+    async def _save(self) -> None:
+        unsaved, self._unsaved = self._unsaved, []
+        await in_database(_save_messages, self._run, unsaved)
 
     async def _finish(self, status: str, **fields: Any) -> None:
         await self._stream.flush()
-        await in_database(_end, self._run, status, tokens=self._tokens, **fields)
+        unsaved, self._unsaved = self._unsaved, []
+        await in_database(_end, self._run, status, unsaved, tokens=self._tokens, **fields)
 
     async def _stopped(self) -> None:
         """A person pressed Stop: what was said so far stays, marked as cut off."""
@@ -218,7 +236,8 @@ class Runner:
     async def _keep_partial(self) -> None:
         unfinished = await self._stream.end_message()
         if unfinished:
-            await in_database(_save_message, self._run, *unfinished, is_partial=True)
+            await self._save()
+            await in_database(_save_messages, self._run, [unfinished], is_partial=True)
 
 
 def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
@@ -249,6 +268,8 @@ class TokenStream:
         self._sent = 0  # characters of it that are in the log
         self._timer: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
+        self.ids: set[str] = set()
+        """Of all messages that streamed."""
 
     async def add(self, chunk: Any) -> None:
         if not isinstance(chunk, AIMessageChunk) or not chunk.text:
@@ -256,6 +277,7 @@ class TokenStream:
         if chunk.id != self._message_id:
             await self.end_message()
             self._message_id = chunk.id or ""
+            self.ids.add(self._message_id)
         self._text += str(chunk.text)
         if self._timer is None:
             await self._append()
@@ -312,8 +334,9 @@ def _forget_unsaved(run: Run, known: list[str | None]) -> None:
         signals.run_changed.send(Run, run=run)
 
 
-def _kept_messages(thread_id: UUID) -> set[str]:
-    return set(Message.objects.filter(thread=thread_id).values_list("message_id", flat=True))
+def _kept_messages(thread_id: UUID, ids: set[str]) -> set[str]:
+    kept = Message.objects.filter(thread=thread_id, message_id__in=ids).order_by()
+    return set(kept.values_list("message_id", flat=True))
 
 
 def _first_of_turn(run_id: UUID) -> UUID:
@@ -354,25 +377,34 @@ def _answers(interrupts: Sequence[Interrupt], run: Run) -> dict[str, Any]:
 
 
 @transaction.atomic
-def _end(run: Run, status: str, **fields: Any) -> None:
+def _end(run: Run, status: str, unsaved: list[tuple[str, str]], **fields: Any) -> None:
     run.hold()
+    _insert(run, unsaved)
     if status != RunStatus.WAITING:
         ledger.abandon(run)
     run.finish(status, **fields)
 
 
 @transaction.atomic
-def _save_message(run: Run, message_id: str, text: str, *, is_partial: bool = False) -> None:
+def _save_messages(run: Run, messages: list[tuple[str, str]], *, is_partial: bool = False) -> None:
     run.hold()
-    message, is_new = Message.objects.get_or_create(
-        thread_id=run.thread_id,
-        message_id=message_id[:100],
-        defaults={
-            "run": run,
-            "role": Role.AI,
-            "content": text.replace("\x00", "\ufffd"),
-            "is_partial": is_partial,
-        },
-    )
-    if is_new:
+    _insert(run, messages, is_partial=is_partial)
+
+
+def _insert(run: Run, messages: list[tuple[str, str]], *, is_partial: bool = False) -> None:
+    """(id, text) of each, once. While the run is held nobody else writes messages of assistants on its thread."""
+    if not messages:
+        return
+    kept = _kept_messages(run.thread_id, {id[:100] for id, _ in messages})
+    for id, text in messages:
+        if id[:100] in kept:
+            continue
+        message = Message.objects.create(
+            thread_id=run.thread_id,
+            run=run,
+            message_id=id[:100],
+            role=Role.AI,
+            content=text.replace("\x00", "\ufffd"),
+            is_partial=is_partial,
+        )
         signals.message_added.send(Message, message=message)

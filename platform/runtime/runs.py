@@ -62,7 +62,7 @@ def create_run(
     `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
     waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
     """
-    Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
+    thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     stopped: list[Run] = []
     if command is None:
         admission.check_limits(user)
@@ -91,18 +91,16 @@ def create_run(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
         )
         signals.message_added.send(Message, message=row)
-        _name(thread, row.content)
-    thread.touch()
+        thread.title = thread.title or _title(row.content)
+    thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
 
 
-def _name(thread: Thread, text: str) -> None:
-    """An unnamed thread is called after its first message."""
+def _title(text: str) -> str:
+    """What an unnamed thread is called: its first message."""
     title = " ".join(text.split())
-    Thread.objects.filter(pk=thread.pk, title="").update(
-        title=title if len(title) <= 60 else f"{title[:59]}…"
-    )
+    return title if len(title) <= 60 else f"{title[:59]}…"
 
 
 def resume(tool_call: ToolCall) -> Run:
