@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qs
 from uuid import UUID
 
-from accounts.sessions import user_of
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import translation
 from runtime import events
@@ -20,7 +19,7 @@ from runtime.database import in_database
 from runtime.models import Thread
 from runtime.schemas import Event
 
-from apps.chat.access import USE_CHAT
+from apps.chat.doorkeeper import NOT_FOUND, Reader, refusal_of, refusals
 from apps.chat.rendering import Frame, Page, begins_anew, reset_frames
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ _open: Counter[int] = Counter()
 
 BEAT = 5.0  # seconds between two looks at whether the person may still read this; each is sent as a beat
 SOCKETS_EACH = 20  # that one person may have open here; more than anybody reads, less than what hurts others
-SIGNED_OUT, NOT_FOUND, TOO_MANY = 4401, 4404, 4429  # close codes after which the page does not come back
+TOO_MANY = 4429  # a close code after which the page does not come back, like the doorkeeper's
 FAILED, RESTART = 1011, 1012  # and those after which it does
 
 
@@ -57,6 +56,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         """Accepts first: a page can't read why a handshake was refused."""
         await self.accept()
         self._thread_id: UUID = self.scope["url_route"]["kwargs"]["thread_id"]
+        self._reader = Reader(self.scope["session"].session_key or "", self._thread_id)
         query = {
             name: values[0] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
         }
@@ -117,13 +117,15 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         if time.monotonic() - self._checked_at < 1.5 * BEAT:
             return 0
         self._checked_at = time.monotonic()
-        return await in_database(self._refusal)
+        return await refusal_of(self._reader)
 
     async def _beat(self) -> int:
-        while not (refusal := await in_database(self._refusal)):
+        refusal = 0
+        while not refusal:
             self._checked_at = time.monotonic()
             await self._send_frames([{"beat": BEAT}])
             await asyncio.sleep(BEAT)
+            refusal = await refusal_of(self._reader)
         return refusal
 
     async def _send_events(self, batch: list[Event]) -> None:
@@ -149,22 +151,13 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     # What follows reads the database.
 
     def _admission(self) -> int:
-        refusal = self._refusal()
+        refusal = refusals([self._reader])[self._reader]
         if not refusal:
             try:
                 self._page = Page(self._thread_id)
             except Thread.DoesNotExist:  # deleted since
                 return NOT_FOUND
         return refusal
-
-    def _refusal(self) -> int:
-        """The code to close with when this person may not read the thread now; 0 when they may."""
-        person = user_of(self.scope["session"].session_key)
-        if person is None:
-            return SIGNED_OUT
-        if not person.has_perm(USE_CHAT):
-            return NOT_FOUND
-        return 0 if Thread.objects.of(person).filter(pk=self._thread_id).exists() else NOT_FOUND
 
     def _reset_frames(self) -> list[Frame]:
         with translation.override(self._language):

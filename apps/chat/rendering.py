@@ -28,7 +28,6 @@ from apps.chat.timeline import (
     Item,
     Turns,
     calls_of,
-    composer_for,
     composer_of,
     message_id,
     snapshot,
@@ -80,7 +79,7 @@ class Page:
         if moves_composer:  # a run that is asked to stop says so in its row only
             changed |= {run.pk for run in known.values() if run.is_active}
         if changed:
-            self._turns.renew(self.thread.runs.filter(pk__in=changed).order_by("created_at"))
+            self._turns.renew(self.thread.runs.filter(pk__in=changed).order_by())
         begun = {UUID(event["run_id"]) for event in batch if _has_begun(event)} - self._begun
         self._begun |= begun
         said, called = _subjects(batch, "message"), _subjects(batch, "tool_call")
@@ -126,9 +125,8 @@ class Page:
         return [self._frame(item) for item in items]
 
     def _composer(self) -> Frame:
-        runs = sorted(self._turns.runs.values(), key=lambda run: run.created_at, reverse=True)
         waiting = sorted(self._unsettled.values(), key=lambda call: call.created_at)
-        return composer_frame(self.thread, composer_for(runs, waiting))
+        return composer_frame(self.thread, self._turns.composer(waiting))
 
     def _frame(self, item: Item) -> Frame:
         return {"item": item.id, "content": render_item(self.thread, item)}

@@ -19,6 +19,7 @@ from apps.chat.cards import Card
 from apps.chat.tail import OpenMessage, read_tail
 
 RECENT = 200  # messages on a page; older ones are behind a link
+ENOUGH = 50  # runs, the newest, that decide what may be sent now
 
 ENDED_BADLY = (RunStatus.ERROR, RunStatus.TIMEOUT, RunStatus.CANCELLED)
 
@@ -76,14 +77,19 @@ class Turns:
     A message that queues while an answer streams stands after that answer, whenever the answer ends.
     """
 
-    def __init__(self, thread: Thread) -> None:
+    def __init__(self, thread: Thread, *, newest: int | None = None) -> None:
+        """`newest`: how many runs are enough."""
         self._thread = thread
         self.runs: dict[UUID, Run] = {}
-        self.renew(thread.runs.order_by("created_at"))
+        self.renew(thread.runs.order_by("-created_at")[:newest].defer("input", "command"))
 
-    def renew(self, runs: QuerySet[Run]) -> None:
-        """Takes these as they stand now; new ones are the youngest."""
-        self.runs |= {run.pk: run for run in runs.defer("input", "command")}
+    def renew(self, runs: Iterable[Run]) -> None:
+        """Takes these as they stand now."""
+        self.runs |= {run.pk: run for run in runs}
+
+    def composer(self, waiting: Sequence[ToolCall]) -> Composer:
+        """`waiting`: the thread's unsettled calls."""
+        return _composer(sorted(self.runs.values(), key=_age, reverse=True), waiting)
 
     def root(self, run_id: UUID) -> Run | None:
         """The run that began the turn; None when the run is younger than this object."""
@@ -137,6 +143,10 @@ class Turns:
         return f"{_micros(root.created_at if root else None)}.{_micros(at)}"
 
 
+def _age(run: Run) -> datetime:
+    return run.created_at
+
+
 def _waits(run: Run) -> bool:
     return run.status == RunStatus.WAITING
 
@@ -169,8 +179,7 @@ class Composer:
 
 
 def composer_of(thread: Thread) -> Composer:
-    newest = thread.runs.defer("input", "command").order_by("-created_at")[:50]
-    return composer_for(list(newest), unsettled(thread))
+    return Turns(thread, newest=ENOUGH).composer(unsettled(thread))
 
 
 def unsettled(thread: Thread) -> list[ToolCall]:
@@ -178,7 +187,7 @@ def unsettled(thread: Thread) -> list[ToolCall]:
     return list(thread.tool_calls.filter(state__in=UNSETTLED).order_by("created_at"))
 
 
-def composer_for(runs: Sequence[Run], waiting: Sequence[ToolCall]) -> Composer:
+def _composer(runs: Sequence[Run], waiting: Sequence[ToolCall]) -> Composer:
     """`runs`: newest first."""
     active = _at_work(runs)
     if active is not None and (active.status == RunStatus.RUNNING or not waiting):

@@ -19,10 +19,9 @@ import openai
 from openai.resources.chat import AsyncCompletions
 from openai.types.chat import ChatCompletionChunk
 
+from runtime import pace
 from runtime.deltas import Chunk, EventSplitter, Merged, Merger
 
-# Not less than runner.FLUSH_INTERVAL: then each chunk goes to the log at once, and no token waits for both.
-FLUSH_INTERVAL = 0.033  # seconds between two chunks of one answer; the first token goes up at once
 END_WITHIN = 0.1  # seconds after "[DONE]"; as in the openai client. A connection that then ends is used again
 UNREADABLE = (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)  # as in the openai client
 
@@ -107,7 +106,7 @@ class MergedStream:
     def _start_rest(self) -> None:
         if self._rest is not None:
             self._rest.cancel()
-        self._rest = asyncio.get_running_loop().call_later(FLUSH_INTERVAL, self._end_rest)
+        self._rest = asyncio.get_running_loop().call_later(pace.rest(), self._end_rest)
 
     def _end_rest(self) -> None:
         self._rest = None

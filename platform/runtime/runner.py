@@ -21,7 +21,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, ledger, signals, tools
+from runtime import database, events, ledger, pace, signals, tools
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
 CLAIMS = 20  # of one run: after so many it is not the database that is wrong
-FLUSH_INTERVAL = 0.03  # seconds between two flushes of tokens; the first goes out at once
+OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -65,7 +65,8 @@ class Runner:
         current_run.set(self._context)
         try:
             async with asyncio.timeout(settings.RUN_TIME_LIMIT) as limit:
-                status = await self._run_graph()
+                with pace.streaming():
+                    status = await self._run_graph()
                 if self._run.attempt > 1:
                     await self._keep_what_was_said()
             await self._finish(status)
@@ -258,7 +259,7 @@ NOTHING_LEFT = object()  # the graph is at rest: there is nothing to call it wit
 
 
 class TokenStream:
-    """Gathers a message's tokens and appends them to the log, the first at once, the rest every FLUSH_INTERVAL."""
+    """Gathers a message's tokens and appends them to the log, the first at once, the rest at the process's pace."""
 
     def __init__(self, writer: events.Writer, run_id: UUID) -> None:
         self._writer = writer
@@ -297,7 +298,7 @@ class TokenStream:
         await self._append()
 
     async def _flush_later(self) -> None:
-        await asyncio.sleep(FLUSH_INTERVAL)
+        await asyncio.sleep(OF_A_REST * pace.rest())
         self._timer = None
         await self._append()
 

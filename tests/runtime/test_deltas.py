@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessageChunk
 from langchain_openai import ChatOpenAI
-from runtime import model_stream
+from runtime import pace
 from runtime.deltas import EventSplitter, Merged, Merger
 from runtime.llm import ChatModel
 from runtime.model_stream import MergingCompletions
@@ -60,7 +60,7 @@ def pair(request: pytest.FixtureRequest) -> tuple[ChatOpenAI, ChatOpenAI]:
 @pytest.fixture(params=[0.0, 10.0], ids=["at once", "at the end"])
 def interval(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_stream, "FLUSH_INTERVAL", request.param)
+        patch.setattr(pace, "rest", lambda: request.param)
         yield
 
 

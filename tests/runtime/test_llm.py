@@ -25,7 +25,7 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 from pytest_django.fixtures import Settings
-from runtime import llm, model_stream
+from runtime import llm, model_stream, pace
 from runtime.exceptions import ModelAnswerIncomplete
 from runtime.llm import ChatModel
 
@@ -108,7 +108,8 @@ async def test_deltas_that_arrive_together_are_handed_on_together(model_at: Any)
 async def test_deltas_wait_for_the_end_of_the_rest_but_never_for_more_than_the_end(
     model_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_stream, "FLUSH_INTERVAL", 3600.0)
+    monkeypatch.setattr(pace, "ALONE", 3600.0)
+    monkeypatch.setattr(pace, "AT_MOST", 3600.0)
     async with Wire(sending(*map(text, "abc"), FINISH, DONE)) as wire:
         answer = await model_at(wire.base_url).ainvoke("hello")
 

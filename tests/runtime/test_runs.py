@@ -59,11 +59,10 @@ def test_one_of_two_claims_wins(thread: Thread, alice: User) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_claim_that_met_another_loses(thread: Thread, alice: User) -> None:
     run = runs.send_message(thread, alice, "hello")
-    with ThreadPoolExecutor(1) as other:
-        with transaction.atomic():
-            first = Run.claim(run.pk, "one")
-            second = other.submit(claim_and_disconnect, run)
-            until(is_waiting_for_a_lock)
+    with ThreadPoolExecutor(1) as other, transaction.atomic():
+        first = Run.claim(run.pk, "one")
+        second = other.submit(claim_and_disconnect, run)
+        until(is_waiting_for_a_lock)
 
     assert first is not None
     assert second.result() is None

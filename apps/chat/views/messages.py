@@ -13,7 +13,7 @@ from runtime.models import Role, Thread, ToolCall
 
 from apps.chat.access import ChatRequest, chat_user_required, get_thread_for
 from apps.chat.forms import MessageForm
-from apps.chat.timeline import Turns, calls_of, composer_of
+from apps.chat.timeline import ENOUGH, Turns, calls_of, composer_of, unsettled
 from apps.chat.views.threads import first_error, say_when, thread_page
 
 
@@ -30,9 +30,9 @@ def send(request: ChatRequest, thread_id: UUID) -> HttpResponse:
         return say_when(_refused(request, thread, form, str(refusal), refusal.status), refusal)
     if not request.htmx:
         return redirect("chat-thread", thread.pk)
-    turns = Turns(thread)
+    turns = Turns(thread, newest=ENOUGH)
     items = [turns.message(row) for row in run.messages.filter(role=Role.HUMAN)]
-    context = {"thread": thread, "composer": composer_of(thread), "items": items}
+    context = {"thread": thread, "composer": turns.composer(unsettled(thread)), "items": items}
     return render(request, "chat/_sent.html", context)
 
 
