@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-ALONE = 0.010  # seconds between two chunks of the only stream of this process
-EACH = 0.002  # seconds more for every stream
+AT_LEAST = 0.009  # seconds between two chunks of a stream
+FEW = 10  # streams for which there is time enough
+EACH = 0.002  # seconds more for every stream beyond them
 AT_MOST = 0.200  # seconds: beyond, a reader sees the text stutter
 
 _streams = 0  # of this process's event loop
@@ -25,4 +26,4 @@ def streaming() -> Iterator[None]:
 
 def rest() -> float:
     """Seconds from one chunk of a stream to its next. The first goes at once."""
-    return min(ALONE + EACH * _streams, AT_MOST)
+    return min(AT_LEAST + EACH * max(0, _streams - FEW), AT_MOST)

@@ -108,8 +108,7 @@ async def test_deltas_that_arrive_together_are_handed_on_together(model_at: Any)
 async def test_deltas_wait_for_the_end_of_the_rest_but_never_for_more_than_the_end(
     model_at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "ALONE", 3600.0)
-    monkeypatch.setattr(pace, "AT_MOST", 3600.0)
+    monkeypatch.setattr(pace, "rest", lambda: 3600.0)
     async with Wire(sending(*map(text, "abc"), FINISH, DONE)) as wire:
         answer = await model_at(wire.base_url).ainvoke("hello")
 
