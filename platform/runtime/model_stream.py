@@ -17,7 +17,7 @@ import anyio
 import httpx2
 import openai
 from openai.resources.chat import AsyncCompletions
-from openai.types.chat import ChatCompletionChunk
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from runtime import pace
 from runtime.deltas import Chunk, EventSplitter, Merged, Merger
@@ -55,10 +55,18 @@ class MergingCompletions(AsyncCompletions):
         self._idle = idle
 
     async def create(self, *args: Any, **payload: Any) -> Any:
-        answer = await super().create(*args, **payload)
-        if isinstance(answer, openai.AsyncStream) and payload.keys() <= USUAL:
-            return MergedStream(answer, idle=self._idle)
-        return answer
+        if args or not payload.get("stream") or not payload.keys() <= USUAL:
+            return await super().create(*args, **payload)
+        # Not the client's own `create`: it holds every message against its types, half of a long thread's time,
+        # to turn into the wire's form what is in it already.
+        answer = await self._client.post(
+            "/chat/completions",
+            body=payload,
+            cast_to=ChatCompletion,
+            stream=True,
+            stream_cls=openai.AsyncStream[ChatCompletionChunk],
+        )
+        return MergedStream(answer, idle=self._idle)
 
 
 class MergedStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -72,6 +73,35 @@ def sending(*pieces: bytes) -> Script:
         await answer.end()
 
     return script
+
+
+async def test_what_is_asked_is_what_the_stock_client_asks(model_at: Any) -> None:
+    """Merged streams are asked for past the client's own `create`."""
+    history = [
+        HumanMessage("refund 1042 — 退款"),
+        AIMessage(
+            "", tool_calls=[{"name": "refund", "args": {"order": 1042}, "id": "call_1", "type": "tool_call"}]
+        ),
+        ToolMessage("done", tool_call_id="call_1"),
+    ]
+    tools = [{"type": "function", "function": {"name": "refund", "parameters": {"type": "object"}}}]
+    async with Wire(sending(text("a") + FINISH + DONE)) as wire:
+        for stock in (False, True):
+            model = model_at(wire.base_url)
+            if stock:
+                model.async_client = model.root_async_client.chat.completions
+            await model.bind_tools(tools).ainvoke(history)
+        (ours, our_body), (theirs, their_body) = wire.received
+
+    assert json.loads(our_body) == json.loads(their_body)
+    assert headers_of(ours) == headers_of(theirs)
+    assert headers_of(ours)["authorization"].startswith("Bearer ")
+
+
+def headers_of(head: str) -> dict[str, str]:
+    lines = [line.partition(": ") for line in head.split("\r\n")[1:] if line]
+    varying = {"x-stainless-read-timeout"}
+    return {name.lower(): value for name, _, value in lines if name.lower() not in varying}
 
 
 async def test_a_delta_that_waits_alone_is_handed_on_before_another_comes(model_at: Any) -> None:

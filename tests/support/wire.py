@@ -51,6 +51,8 @@ class Wire:
         self.connections = 0
         #: The first line of each request, oldest first.
         self.requests: list[str] = []
+        #: The head and the body of each.
+        self.received: list[tuple[str, bytes]] = []
         #: Set when the client has closed a connection.
         self.hung_up = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
@@ -85,7 +87,8 @@ class Wire:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
-        await reader.readexactly(int(length.group(1)) if length else 0)
+        body = await reader.readexactly(int(length.group(1)) if length else 0)
+        self.received.append((head, body))
         self.requests.append(head.partition("\r\n")[0])
         await self._script(Answer(reader, writer))
 
