@@ -26,6 +26,7 @@ from runtime.database import in_database
 from runtime.exceptions import LeaseLost
 from runtime.graphs import Graphs
 from runtime.models import Run, RunStatus
+from runtime.quarantine import Quarantine
 from runtime.redis_client import async_redis_client
 from runtime.runner import Runner
 
@@ -52,9 +53,14 @@ class Held:
 class Engine:
     """Owns the loop's thread. `with Engine(name) as engine:` starts and ends it."""
 
-    def __init__(self, name: str, *, concurrency: int = settings.WORKER_CONCURRENCY) -> None:
+    def __init__(
+        self, name: str, *, concurrency: int = settings.WORKER_CONCURRENCY, alone: bool = False
+    ) -> None:
+        """`alone`: for suspects, one at a time."""
         self._name = name
         self._concurrency = concurrency
+        self._alone = alone
+        self._quarantine = Quarantine()
         self._unasked: set[asyncio.Task[str]] = set()
         """Runs begun without RQ, while Redis was away."""
         self._held: dict[UUID, Held] = {}
@@ -121,7 +127,7 @@ class Engine:
     async def _claim_and_perform(self, run_id: str) -> str:
         if self._draining:
             return "left for another worker"
-        run = await in_database(Run.claim, run_id, self._name)
+        run = await in_database(Run.claim, run_id, self._name, alone=self._alone)
         if run is None:
             return "not claimed"
         context, control = RunContext(run), RunControl()
@@ -176,6 +182,10 @@ class Engine:
         if any(mended):
             counts = {"taken_over": mended.taken_over, "enqueued": mended.enqueued}
             logger.info("reconciled", extra={"action": "reconciled", **counts})
+        if self._alone or self._draining:
+            return
+        if mended.suspects:
+            self._quarantine.open()
         for run_id in mended.unreached[: max(0, self._concurrency - len(self._held))]:
             self._unasked.add(task := self._loop.create_task(self._claim_and_perform(str(run_id))))
             task.add_done_callback(self._unasked.discard)
@@ -206,6 +216,9 @@ class Engine:
             held.task.cancel()
 
     async def _join(self, limit: float) -> None:
+        await asyncio.gather(asyncio.to_thread(self._quarantine.close, limit), self._join_held(limit))
+
+    async def _join_held(self, limit: float) -> None:
         tasks = [held.task for held in self._held.values()]
         if not tasks:
             return

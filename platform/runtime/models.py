@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, Expression, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, Expression, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -124,7 +124,7 @@ class RunStatus(models.TextChoices):
 
 
 class RunQuerySet(models.QuerySet["Run"]):
-    def claimable(self) -> QuerySet[Run]:
+    def claimable(self) -> RunQuerySet:
         """Pending runs whose turn it is on their thread.
 
         A resumed turn goes before messages that queue, and while a turn waits for a decision nothing but its
@@ -148,6 +148,13 @@ class RunQuerySet(models.QuerySet["Run"]):
             & ~Exists(undone)
         )
         return self.filter(~Exists(running), turn_of_resume | turn_of_input, status=RunStatus.PENDING)
+
+    def suspects(self) -> RunQuerySet:
+        """Those that have one attempt left: performed alone, as they may be what kills their workers."""
+        return self.filter(attempt__gte=_deaths() + F("drains"))
+
+    def unsuspected(self) -> RunQuerySet:
+        return self.filter(attempt__lt=_deaths() + F("drains"))
 
 
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
@@ -247,15 +254,18 @@ class Run(models.Model):
         return self.status in ACTIVE
 
     @classmethod
-    def claim(cls, run_id: uuid.UUID | str, worker: str) -> Run | None:
-        """The run, now ours under a lease; None when it is taken, ended, or not yet its turn on the thread."""
+    def claim(cls, run_id: uuid.UUID | str, worker: str, *, alone: bool = False) -> Run | None:
+        """The run, now ours under a lease; None when it is taken, ended, or not yet its turn on the thread.
+
+        A suspect is only given to who performs nothing else.
+        """
         its_turn, params = _claimable()
         claim = CLAIM.format(its_turn=its_turn)
         # One statement is a transaction by itself.
-        alone = transaction.atomic() if connection.in_atomic_block else nullcontext()
+        own = transaction.atomic() if connection.in_atomic_block else nullcontext()
         try:
-            with alone, connection.cursor() as cursor:
-                cursor.execute(claim, [worker, settings.RUN_LEASE, str(run_id), *params])
+            with own, connection.cursor() as cursor:
+                cursor.execute(claim, [worker, settings.RUN_LEASE, str(run_id), alone, _deaths(), *params])
                 claimed = cursor.rowcount
         except IntegrityError:  # another run of the thread began at the same instant
             return None
@@ -333,8 +343,13 @@ CLAIM = """
 UPDATE runtime_run SET status = 'running', attempt = attempt + 1, worker = %s,
     lease_expires_at = statement_timestamp() + make_interval(secs => %s),
     started_at = coalesce(started_at, statement_timestamp())
-WHERE id = %s AND status = 'pending' AND id IN ({its_turn})
+WHERE id = %s AND status = 'pending' AND (%s OR attempt - drains < %s) AND id IN ({its_turn})
 """
+
+
+def _deaths() -> int:
+    """Of workers, after which a run is a suspect: one more is the last that it is forgiven."""
+    return max(1, int(settings.RUN_MAX_ATTEMPTS) - 1)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -165,19 +165,30 @@ class Mended(NamedTuple):
     enqueued: int
     unreached: list[UUID]
     """Runs whose turn it is while Redis is away: whoever can perform runs takes them from here."""
+    suspects: int
+    """How many have to be performed alone."""
 
 
 def reconcile() -> Mended:
     """Takes back runs whose lease ran out and wakes workers for runs that no queue knows. Safe to repeat."""
     taken_over = _take_over()
     pending = Run.objects.claimable().filter(created_at__lt=Now() - RECONCILE_AFTER)
-    due = list(pending.order_by("created_at").values_list("pk", flat=True)[:500])
+    suspected = Run.objects.suspects().filter(status=RunStatus.PENDING).count()
+    due = list(pending.unsuspected().order_by("created_at").values_list("pk", flat=True)[:500])
     try:
         forgotten = _not_queued(due)
     except RedisError:
-        return Mended(taken_over, 0, due)
+        return Mended(taken_over, 0, due, suspected)
     enqueue(forgotten)
-    return Mended(taken_over, len(forgotten), [])
+    return Mended(taken_over, len(forgotten), [], suspected)
+
+
+def suspects() -> Iterator[UUID]:
+    """Each run that has to be performed alone and whose turn it is, once, until there is no other."""
+    seen: list[UUID] = []
+    while run := Run.objects.suspects().claimable().exclude(pk__in=seen).order_by("created_at").first():
+        seen.append(run.pk)
+        yield run.pk
 
 
 def _take_over() -> int:

@@ -147,21 +147,40 @@ def states(run: Run) -> list[str]:
 
 
 @pytest.mark.fault("W9 poison run")
-def test_a_run_that_kills_every_worker_is_given_up(lab: Lab) -> None:
+def test_a_run_that_kills_every_worker_is_given_up_and_takes_nobody_along(lab: Lab) -> None:
+    neighbours = [lab.say('call wait with {"seconds": 1}') for _ in range(3)]
     poison = lab.say("call crash with {}")
     lab.strike()
-    for _ in range(3):
+    for _ in range(2):
         with lab.worker() as worker:
             until(worker.has_died, seconds=30)
-    with lab.worker():
-        other = lab.say("hello")
-        lab.reach(other, RunStatus.SUCCESS)
-        lab.reach(poison, RunStatus.ERROR)
+    with lab.worker() as worker:  # the last attempts are made in processes of their own
+        lab.reach(lab.say("hello"), RunStatus.SUCCESS)
         lab.settle(allowed=(RunStatus.SUCCESS, RunStatus.ERROR))
+        assert not worker.has_died()
 
     poison.refresh_from_db()
-    assert (poison.attempt, poison.error_type) == (3, "WorkerDied")
-    lab.approve_all()
+    assert (poison.attempt, poison.status, poison.error_type) == (3, RunStatus.ERROR, "WorkerDied")
+    for run in neighbours:
+        run.refresh_from_db()
+        assert (run.attempt, run.status) == (3, RunStatus.SUCCESS)
+
+
+@pytest.mark.fault("O1 SIGTERM under the last attempt")
+def test_a_last_attempt_is_handed_back_by_a_worker_that_stops(lab: Lab) -> None:
+    run = lab.say('call wait with {"seconds": 3}')
+    for attempt in (1, 2):
+        with lab.worker():
+            until(Run.objects.filter(pk=run.pk, attempt=attempt).exists)
+    with lab.worker() as worker:
+        until(Run.objects.filter(pk=run.pk, worker__endswith="-alone", status=RunStatus.RUNNING).exists)
+        lab.strike()
+        worker.send(signal.SIGTERM)
+        until(worker.has_died)
+    run.refresh_from_db()
+    assert (run.status, run.drains) == (RunStatus.PENDING, 1)
+    with lab.worker():
+        lab.settle()
 
 
 @pytest.mark.fault("the only worker killed under 50 runs")
