@@ -14,6 +14,7 @@ from benchmarks.stack import ROOT, Stack, free_port, running, wait_for
 
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 STOP_WITHIN = 10.0  # seconds
+CROWD = 1000  # pages
 GROUPS = ("web", "worker", "PostgreSQL", "Redis", "model", "load")
 HEADINGS = (
     "users",
@@ -43,6 +44,14 @@ def platform(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Tar
     """The product: one web process, one worker, a page and its socket for each user."""
     where = {"base": stack.base, "accounts": stack.run("benchmarks.accounts", graph.ID, str(users))}
     yield Target("platform", "benchmarks.product", where, {**stack.processes(), "model": endpoint.pid})
+
+
+@contextmanager
+def crowd(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """The product, with as many more pages open as make a thousand."""
+    people = max(users, CROWD)
+    where = {"base": stack.base, "accounts": stack.run("benchmarks.accounts", graph.ID, str(people))}
+    yield Target("crowd", "benchmarks.product", where, {**stack.processes(), "model": endpoint.pid})
 
 
 @contextmanager
@@ -113,7 +122,7 @@ def process(arguments: Sequence[str], env: Mapping[str, str]) -> Iterator[int]:
 
 
 Design = Callable[[Stack, model.Endpoint, int], AbstractContextManager[Target]]
-DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform, "celery": celery}
+DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform, "celery": celery, "crowd": crowd}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,8 +134,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def available() -> list[str]:
-    """All of them where `make bench` has made the environment that one of them needs."""
-    return [name for name in DESIGNS if name != "celery" or BENCH_PYTHON.exists()]
+    """Those to compare; celery's where `make bench` has made the environment it needs."""
+    return ["floor", "platform", *(["celery"] if BENCH_PYTHON.exists() else [])]
 
 
 def counts(text: str) -> list[int]:

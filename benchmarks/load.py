@@ -197,7 +197,7 @@ class Measured:
 
 
 class LoadDied(Exception):
-    """The users' process ended before it had measured anything; why is on stderr."""
+    """The users' process failed; why is on stderr."""
 
     def __str__(self) -> str:
         return str(self.__doc__)
@@ -219,7 +219,8 @@ def measure(target: Target, *, users: int, seconds: float, tokens: int) -> Measu
             line = process.stdout.readline()
         cpu, others = meter.cpu(), meter.others()
         process.stdin.close()
-    if not line:
+        has_failed = process.wait() != 0
+    if not line or has_failed:
         raise LoadDied
     return Measured(target.name, users, Outcome(**json.loads(line)), cpu, others, meter.memory())
 

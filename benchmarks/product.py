@@ -19,6 +19,7 @@ from benchmarks.stack import hidden_field
 from benchmarks.wire import Http
 
 LOOP = uvloop.new_event_loop
+OPENED_AT_ONCE = 8
 COOKIE = re.compile(r"csrftoken=([^;]+)")
 CURSOR = re.compile(r'data-cursor="([^"]*)"')
 
@@ -98,10 +99,26 @@ class PageUser:
             if "message--ai" in content and "data-open" not in content:
                 is_drawn, self._finished = True, frame["item"]
 
+    async def stand_by(self) -> None:
+        """Only has the page open. Raises ConnectionClosed when the server closes it."""
+        if self._socket is None:
+            raise ConnectionError("the page is not open")
+        while True:
+            await self._socket.recv()
+
 
 @asynccontextmanager
 async def opened(count: int, where: Mapping[str, Any]) -> AsyncIterator[Sequence[User]]:
-    """`where`: the product's base URL and an account for each user."""
-    users = [PageUser(where["base"], account) for account in where["accounts"][:count]]
+    """`where`: the product's base URL and an account for each user; those of more people have a page open."""
+    pages = [PageUser(where["base"], account) for account in where["accounts"]]
+    users, others = pages[:count], pages[count:]
+    for at in range(0, len(others), OPENED_AT_ONCE):
+        await asyncio.gather(*(page.open() for page in others[at : at + OPENED_AT_ONCE]))
+    standing_by = [asyncio.create_task(page.stand_by()) for page in others]
     yield users
-    await asyncio.gather(*(user.close() for user in users))
+    closed = sum(task.done() for task in standing_by)
+    for task in standing_by:
+        task.cancel()
+    await asyncio.gather(*(page.close() for page in pages), *standing_by, return_exceptions=True)
+    if closed:
+        raise ConnectionError(f"{closed} of {len(others)} pages that stood by were closed")

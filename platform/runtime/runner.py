@@ -32,6 +32,7 @@ from runtime.repair import mends
 
 logger = logging.getLogger(__name__)
 
+END_SOON = 0.05  # seconds for which a message waits to be written with the run's end
 TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
 CLAIMS = 20  # of one run: after so many it is not the database that is wrong
 OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
@@ -53,7 +54,9 @@ class Runner:
         self._tokens = (0, 0)
         self._seen: set[str] = set()
         self._unsaved: list[tuple[str, str]] = []
-        """(id, text) of messages that nothing waits behind: written with whatever comes next."""
+        """(id, text) of messages that are still to be written."""
+        self._saving = asyncio.Lock()
+        self._later: asyncio.Task[None] | None = None  # kept: the loop itself would forget it
         self._config: RunnableConfig = {
             "configurable": {"thread_id": str(run.thread_id)},
             "metadata": {"run_id": str(run.pk)},
@@ -88,6 +91,9 @@ class Runner:
                 await self._give_back()
             else:
                 await self._failed(error, timed_out=limit.expired())
+        finally:
+            if self._later is not None:
+                self._later.cancel()
 
     async def _run_graph(self) -> str:
         payload = await self._payload()
@@ -164,13 +170,10 @@ class Runner:
     async def _keep(self, messages: Iterable[AIMessage]) -> None:
         """Takes in the finished messages of one step; their tokens go out before.
 
-        One that calls tools is written before they run. Others are written with the next, or with the run's end:
-        one transaction, and one change of the page.
+        One that calls tools is written before they run. Any other may be the last, and is written with the run's end
+        if that comes soon: one transaction, and one change of the page.
         """
-        fresh = await self._news(messages)
-        if fresh and self._unsaved:
-            await self._save()
-        for message in fresh:
+        for message in await self._news(messages):
             await self._stream.end_message()
             self._context.why = str(message.text)
             usage = message.usage_metadata
@@ -181,8 +184,10 @@ class Runner:
                 )
             if message.text:
                 self._unsaved.append((message.id or str(uuid4()), str(message.text)))
-            if message.tool_calls and self._unsaved:
+            if message.tool_calls:
                 await self._save()
+            elif self._unsaved and (self._later is None or self._later.done()):
+                self._later = asyncio.create_task(self._save_later())
         if sum(self._tokens) > settings.RUN_TOKEN_LIMIT:
             raise LimitReached(
                 _("The turn used more than %(limit)s tokens and was stopped. Ask for less at once.")
@@ -204,14 +209,23 @@ class Runner:
         kept = await in_database(_kept_messages, self._run.thread_id, known) if known else set()
         return [message for message in unseen if message.id not in kept]
 
+    async def _save_later(self) -> None:
+        await asyncio.sleep(END_SOON)
+        with suppress(LeaseLost, *database.AWAY):  # the run's own next write says so
+            await self._save()
+
     async def _save(self) -> None:
-        unsaved, self._unsaved = self._unsaved, []
-        await in_database(_save_messages, self._run, unsaved)
+        async with self._saving:
+            saved = list(self._unsaved)
+            if saved:
+                await in_database(_save_messages, self._run, saved)
+                del self._unsaved[: len(saved)]
 
     async def _finish(self, status: str, **fields: Any) -> None:
         await self._stream.flush()
-        unsaved, self._unsaved = self._unsaved, []
-        await in_database(_end, self._run, status, unsaved, tokens=self._tokens, **fields)
+        async with self._saving:
+            unsaved, self._unsaved = self._unsaved, []
+            await in_database(_end, self._run, status, unsaved, tokens=self._tokens, **fields)
 
     async def _stopped(self) -> None:
         """A person pressed Stop: what was said so far stays, marked as cut off."""

@@ -8,21 +8,25 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from accounts.models import User
 from assistants.shop.models import Order, Refund
 from django.core import mail
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
 from pytest_django.fixtures import Settings
 from runtime import decisions, events, runs
 from runtime.engine import Engine
-from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Assistant, Message, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 from apps.approvals import policy
 from apps.approvals.models import ApprovalRequest, PolicyRule
 from tests.support.engines import EngineOn, take_turn
 from tests.support.other_model import OtherModel
+from tests.support.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -218,6 +222,46 @@ def test_a_broken_answer_runs_nothing_and_says_so(
     assert Refund.objects.count() == 0
     with engine_on() as engine:
         assert take_turn(engine, thread, "hello").status == RunStatus.SUCCESS  # the thread is not stuck
+
+
+def graph() -> Any:
+    """Says something, works for as long as the test wants, and says something else."""
+
+    def begin(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("Let me see.", id="one")]}
+
+    def go_on(state: MessagesState) -> dict[str, Any]:
+        going_on.wait(20)
+        return {"messages": [AIMessage("I see.", id="two")]}
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("begin", begin)
+    builder.add_node("go_on", go_on)
+    builder.add_edge(START, "begin")
+    builder.add_edge("begin", "go_on")
+    return builder.compile()
+
+
+going_on = threading.Event()
+
+
+def test_what_was_said_is_kept_while_the_graph_goes_on(
+    alice: User, engine: Engine, settings: Settings
+) -> None:
+    settings.COUNTERSIGN_GRAPHS = {"slow": "tests.runtime.test_turn:graph"}
+    assistant = Assistant.objects.create(graph_id="slow", name="Slow")
+    thread = Thread.objects.create(owner=alice, assistant=assistant)
+    run = runs.send_message(thread, alice, "look")
+    performing = threading.Thread(target=engine.perform, args=[str(run.pk)])
+    performing.start()
+    try:
+        until(thread.messages.filter(content="Let me see.").exists)
+    finally:
+        going_on.set()
+        performing.join(10)
+
+    said = thread.messages.filter(role="ai").values_list("content", flat=True)
+    assert list(said) == ["Let me see.", "I see."]
 
 
 def test_stop_keeps_what_was_said(thread: Thread, engine_on: EngineOn) -> None:
