@@ -50,7 +50,7 @@ class ApprovalRequestAdmin(RequestAdmin):
         columns.arguments,
         columns.requester,
         columns.why,
-        columns.age,
+        columns.asked,
         columns.status,
     ]
     list_filter = [

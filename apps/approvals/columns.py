@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timesince import timesince
+from django.utils.timesince import timesince, timeuntil
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -74,14 +74,27 @@ def why(request: ApprovalRequest) -> SafeString:
 
 
 @admin.display(description=gettext_lazy("asked"), ordering="created_at")
+def asked(request: ApprovalRequest) -> SafeString:
+    return format_html('{}<div class="quiet">{}</div>', age(request), expiry(request))
+
+
 def age(request: ApprovalRequest) -> SafeString:
-    absolute = date_format(localtime(request.created_at), "DATETIME_FORMAT")
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        request.created_at.isoformat(),
-        absolute,
-        since(request.created_at),
-    )
+    return _time(request.created_at, since(request.created_at))
+
+
+def expiry(request: ApprovalRequest) -> SafeString:
+    """How long a request that waits may still wait; empty when it waits for ever, or no longer."""
+    if not request.is_pending or request.expires_at is None:
+        return SafeString("")
+    left = timeuntil(request.expires_at, depth=1)
+    is_late = request.expires_at <= timezone.now()
+    words = _("expired") if is_late else _("expires in %(time)s") % {"time": left}
+    return format_html('<span class="expiry">{}</span>', _time(request.expires_at, words))
+
+
+def _time(moment: datetime, words: str) -> SafeString:
+    absolute = date_format(localtime(moment), "DATETIME_FORMAT")
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, words)
 
 
 def since(moment: datetime) -> str:

@@ -34,6 +34,9 @@ _OUTCOMES: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
+EXPIRED_AT_ONCE = 100  # in one look; the next comes in seconds
+
+
 @transaction.atomic
 def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     """Carries out one person's decision: of two at once one wins, the other gets AlreadyDecided with who and when.
@@ -98,6 +101,29 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
     return request.tool_call
 
 
+def expire_due() -> int:
+    """Calls nobody has decided on in time do not run, and their turns go on without them. How many that were.
+
+    Safe to repeat, and from several processes at once.
+    """
+    due = ApprovalRequest.objects.filter(status=RequestStatus.PENDING, expires_at__lte=Now())
+    return sum(_expire(pk) for pk in due.values_list("pk", flat=True)[:EXPIRED_AT_ONCE])
+
+
+@transaction.atomic
+def _expire(request_id: UUID) -> bool:
+    due = _requests().filter(pk=request_id, status=RequestStatus.PENDING, expires_at__lte=Now())
+    request = due.select_for_update(of=("self",), skip_locked=True).first()
+    if request is None:
+        return False
+    request.close(RequestStatus.EXPIRED, in_time=False)
+    reason = _("Nobody decided in time.")
+    is_settled = request.tool_call.advance(ToolState.EXPIRED, reason=reason, finished_at=Now())
+    if is_settled:
+        runs.resume(request.tool_call)
+    return is_settled
+
+
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
     request = _requests().filter(tool_call=tool_call_id).order_by("-created_at").first()
     if request is None:
@@ -133,7 +159,10 @@ def _outcome(request: ApprovalRequest, decision: Decision) -> tuple[str, str, di
 
 
 def already(request: ApprovalRequest) -> str:
-    """Who was faster, and when."""
+    """Who was faster, and when; or that it has expired."""
+    if request.is_pending and request.expires_at:
+        when = date_format(localtime(request.expires_at), "DATETIME_FORMAT")
+        return _("This expired at %(when)s: it will not run. Reload the queue.") % {"when": when}
     when = date_format(localtime(request.decided_at), "DATETIME_FORMAT") if request.decided_at else ""
     return _("This was already decided: %(status)s by %(who)s, %(when)s. Reload the queue.") % {
         "status": request.get_status_display(),

@@ -115,7 +115,16 @@ class BulkForm(forms.Form):
 class PolicyRuleForm(PolicyRuleModelForm):
     class Meta:
         model = PolicyRule
-        fields: ClassVar = ["name", "is_enabled", "assistant", "tool", "verdict", "approvers", "priority"]
+        fields: ClassVar = [
+            "name",
+            "is_enabled",
+            "assistant",
+            "tool",
+            "verdict",
+            "approvers",
+            "expires_after",
+            "priority",
+        ]
         help_texts: ClassVar = {
             "name": gettext_lazy("Kept with every call the rule is used on. Say what it is for."),
             "is_enabled": gettext_lazy("A rule that is switched off is as good as absent."),
@@ -128,6 +137,10 @@ class PolicyRuleForm(PolicyRuleModelForm):
             ),
             "approvers": gettext_lazy(
                 "For “ask a person”: the group whose members decide. Nobody decides on a call of their own run."
+            ),
+            "expires_after": gettext_lazy(
+                "For “ask a person”: a call that nobody has decided on by then does not run, and its turn goes on "
+                "without it. Empty: it waits for ever."
             ),
             "priority": gettext_lazy(
                 "Among rules that match and do not deny, the lowest number is the one that counts."

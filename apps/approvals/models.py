@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -46,6 +49,13 @@ class PolicyRule(models.Model):
         verbose_name=_("approvers"),
         help_text=_("The group whose members decide."),
     )
+    expires_after = models.PositiveIntegerField(
+        _("expires after (minutes)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(60 * 24 * 366)],
+        help_text=_("A call that nobody has decided on by then does not run. Empty: it waits for ever."),
+    )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -62,6 +72,11 @@ class PolicyRule(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def deadline(self) -> Combinable | None:
+        """An expression: when a request made now expires; None when it does not."""
+        return None if self.expires_after is None else Now() + timedelta(minutes=self.expires_after)
+
     def clean(self) -> None:
         if self.verdict == self.Verdict.ASK and self.approvers is None:
             raise ValidationError({"approvers": _("Say which group decides.")})
@@ -69,7 +84,7 @@ class PolicyRule(models.Model):
     @property
     def meaning(self) -> str:
         """The rule as a sentence."""
-        words = {
+        words: dict[str, object] = {
             "tool": gettext("any tool") if self.tool == "*" else self.tool,
             "assistant": gettext("any assistant") if self.assistant == "*" else self.assistant,
             "group": self.approvers,
@@ -79,6 +94,14 @@ class PolicyRule(models.Model):
         match self.verdict:
             case self.Verdict.ALLOW:
                 return gettext("%(tool)s of %(assistant)s runs without asking anybody.") % words
+            case self.Verdict.ASK if self.expires_after:
+                words["minutes"] = self.expires_after
+                return (
+                    gettext(
+                        "%(tool)s of %(assistant)s waits until %(group)s decide, at most %(minutes)s minutes."
+                    )
+                    % words
+                )
             case self.Verdict.ASK:
                 return gettext("%(tool)s of %(assistant)s waits until %(group)s decide.") % words
             case _:
@@ -123,6 +146,7 @@ class ApprovalRequest(models.Model):
     )
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
     reason = models.TextField(_("reason"), blank=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     created_at = models.DateTimeField(_("asked"), db_default=Now(), editable=False)
 
     class Meta:
@@ -131,7 +155,10 @@ class ApprovalRequest(models.Model):
         ordering: ClassVar = ["created_at"]
         default_permissions: ClassVar = ["view"]
         permissions: ClassVar = [("decide", "Can decide on tool calls")]
-        indexes: ClassVar = [models.Index(fields=["status", "created_at"], name="request_by_status")]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "created_at"], name="request_by_status"),
+            models.Index(fields=["expires_at"], name="request_by_expiry", condition=Q(status="pending")),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["tool_call"], condition=Q(status="pending"), name="request_one_pending_per_call"
@@ -146,9 +173,11 @@ class ApprovalRequest(models.Model):
     def is_pending(self) -> bool:
         return self.status == RequestStatus.PENDING
 
-    def close(self, status: str, **fields: Any) -> bool:
-        """Pending becomes `status`; False when somebody was faster."""
+    def close(self, status: str, *, in_time: bool = True, **fields: Any) -> bool:
+        """Pending becomes `status`; False when somebody was faster or, with `in_time`, when it has expired."""
         pending = ApprovalRequest.objects.filter(pk=self.pk, status=RequestStatus.PENDING)
+        if in_time:
+            pending = pending.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
         if not pending.update(status=status, decided_at=Now(), **fields):
             return False
         self.refresh_from_db()

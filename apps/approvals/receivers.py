@@ -11,6 +11,7 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
+from apps.approvals import decisions
 from apps.approvals.models import ApprovalRequest, RequestStatus
 from apps.approvals.policy import asking_rule
 
@@ -32,13 +33,23 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
     question = QUESTIONS.get(tool_call.state)
     if question is not None:
         rule = asking_rule(tool_call)
+        expires = rule is not None and question == ApprovalRequest.Question.PERMISSION
         ApprovalRequest.objects.create(
-            tool_call=tool_call, question=question, rule=rule, approvers=rule.approvers if rule else None
+            tool_call=tool_call,
+            question=question,
+            rule=rule,
+            approvers=rule.approvers if rule else None,
+            expires_at=rule.deadline if rule and expires else None,
         )
     if tool_call.state in MOOT:
         for request in tool_call.approval_requests.filter(status=RequestStatus.PENDING):
-            request.close(MOOT[tool_call.state])
+            request.close(MOOT[tool_call.state], in_time=False)
     transaction.on_commit(_notify)
+
+
+@receiver(signals.reconciling)
+def expire(**_: Any) -> None:
+    decisions.expire_due()
 
 
 @receiver(post_save, sender=User)

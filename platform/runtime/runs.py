@@ -171,6 +171,7 @@ class Mended(NamedTuple):
 
 def reconcile() -> Mended:
     """Takes back runs whose lease ran out and wakes workers for runs that no queue knows. Safe to repeat."""
+    signals.reconciling.send_robust(sender=None)
     taken_over = _take_over()
     pending = Run.objects.claimable().filter(created_at__lt=Now() - RECONCILE_AFTER)
     suspected = Run.objects.suspects().filter(status=RunStatus.PENDING).count()

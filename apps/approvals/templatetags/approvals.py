@@ -32,6 +32,11 @@ def age(request: ApprovalRequest) -> SafeString:
     return columns.age(request)
 
 
+@register.filter
+def expiry(request: ApprovalRequest) -> SafeString:
+    return columns.expiry(request)
+
+
 register.filter("since", columns.since)
 
 
