@@ -18,7 +18,13 @@ STATUS_OF = {
     "respond": RequestStatus.RESPONDED,
     "withdraw": RequestStatus.CANCELLED,
 }
-DECIDED = (RequestStatus.APPROVED, RequestStatus.REJECTED, RequestStatus.RESPONDED)
+# After which the turn goes on. A withdrawn request is told by its call: one that was cancelled with it does not.
+SETTLED = (
+    RequestStatus.APPROVED,
+    RequestStatus.REJECTED,
+    RequestStatus.RESPONDED,
+    RequestStatus.EXPIRED,
+)
 
 
 def _subject(tool_call: ToolCall) -> str:
@@ -61,7 +67,7 @@ def _decisions_without_request() -> Iterator[tuple[str, str]]:
 
 @check("decision-without-resume")
 def _resumes_of_decisions() -> Iterator[tuple[str, str]]:
-    """Every decision woke the graph once, and nothing else did."""
+    """Every decision, and every deadline that passed, woke the graph once; nothing else did."""
     resumes = Run.objects.filter(command__resume__has_key="tool_call").order_by()
     resumed = dict(
         resumes.values_list("command__resume__tool_call")
@@ -69,9 +75,9 @@ def _resumes_of_decisions() -> Iterator[tuple[str, str]]:
         .values_list("command__resume__tool_call", "count")
     )
     asked = ToolCall.objects.filter(approval_requests__isnull=False)
-    decided = Count("approval_requests", filter=Q(approval_requests__status__in=DECIDED))
-    for call in asked.annotate(decided=decided).iterator():
-        expected = call.decided + (call.decision == "withdraw")
+    settled = Count("approval_requests", filter=Q(approval_requests__status__in=SETTLED))
+    for call in asked.annotate(settled=settled).iterator():
+        expected = call.settled + (call.decision == "withdraw")
         found = resumed.get(str(call.pk), 0)
         if found != expected:
-            yield _subject(call), f"was decided {expected} times and resumed {found} times."
+            yield _subject(call), f"was settled {expected} times and resumed {found} times."

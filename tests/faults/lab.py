@@ -131,6 +131,9 @@ class Lab:
     def reach(self, run: Run, *statuses: str, seconds: float = 45.0) -> None:
         until(lambda: Run.objects.get(pk=run.pk).status in statuses, seconds=seconds)
 
+    def reach_state(self, call: ToolCall, *states: str, seconds: float = 45.0) -> None:
+        until(lambda: ToolCall.objects.get(pk=call.pk).state in states, seconds=seconds)
+
     def strike(self) -> None:
         """The fault is about to happen: recovery counts from here."""
         self._struck_at = time.monotonic()
