@@ -18,7 +18,7 @@ from runtime import policy
 from runtime.exceptions import LeaseLost
 from runtime.models import HOLDS_INPUT, Effect, Run, ToolCall, ToolState
 
-RESULT_LIMIT = 256 * 1024  # characters of a result that are kept
+RESULT_LIMIT = 256 * 1024  # characters that are kept of a result, or of an error
 
 
 def canonical(args: dict[str, Any]) -> str:
@@ -136,10 +136,14 @@ def begin_again(run: Run, tool_call: ToolCall) -> bool:
 @transaction.atomic
 def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = "") -> None:
     """Records how a running call ended. Not fenced: what happened happened, whoever owns the run by now."""
-    if len(result) > RESULT_LIMIT:
-        result = f"{result[:RESULT_LIMIT]}\n[cut: {len(result)} characters in all]"
-    clean = {"result": result.replace("\x00", "\ufffd"), "error": error.replace("\x00", "\ufffd")}
-    tool_call.advance(state, finished_at=Now(), **clean)
+    tool_call.advance(state, finished_at=Now(), result=_kept(result), error=_kept(error))
+
+
+def _kept(text: str) -> str:
+    """As much as is kept of what a tool said, without what PostgreSQL can't hold: NUL and halves of characters."""
+    if len(text) > RESULT_LIMIT:
+        text = f"{text[:RESULT_LIMIT]}\n[cut: {len(text)} characters in all]"
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 @transaction.atomic
@@ -150,7 +154,7 @@ def give_up(run: Run, tool_call: ToolCall, error: str) -> None:
     except LeaseLost:
         return
     state = ToolState.FAILED if tool_call.effect == Effect.NONE else ToolState.UNKNOWN
-    tool_call.advance(state, finished_at=Now(), error=error)
+    tool_call.advance(state, finished_at=Now(), error=_kept(error))
 
 
 def abandon(run: Run) -> None:

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import count
 from typing import Any
 
 from assistants.shop.graph import PROMPT, State
+from assistants.shop.models import Order
 from assistants.shop.tools import TOOLS
 from django.conf import settings
 from langchain.agents import create_agent
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.graph.state import CompiledStateGraph
+from runtime.context import current_call
 from runtime.llm import chat_model
 from runtime.testpoints import testpoint
 from runtime.tools import tool
 
 BELL = "bell"  # a file in the data folder: a line for each time a tool had its effect
+
+ASKED = count(1)
+
+
+def knot() -> list[dict[str, Any]]:
+    """What contains itself."""
+    knot: dict[str, Any] = {}
+    knot["knot"] = knot
+    return [knot]
+
+
+THINGS: dict[str, Callable[[], Any]] = {
+    "50 MB": lambda: " " * 50_000_000,
+    "an object": object,
+    "a broken character": lambda: "\ud800",
+    "strange keys": lambda: [{(1, 2): b"\xff"}],
+    "a knot": knot,
+}
 
 
 def strike(key: str) -> None:
@@ -48,6 +71,38 @@ async def crash() -> str:
     os._exit(9)
 
 
+@tool(sensitive=False, effect="once")
+async def ring_unheard(key: str) -> str:
+    """Rings, and loses its answer on the way back."""
+    strike(key)
+    raise ConnectionResetError("The answer was lost.")
+
+
+@tool(sensitive=False, effect="idempotent")
+def refund_unheard(order_number: int, lost: int) -> str:
+    """Refunds under the call's key; the first `lost` answers get lost on the way back."""
+    key, asked = str(current_call.get().pk), next(ASKED)
+    strike(f"{key}:{asked}")
+    Order.objects.get(number=order_number).refund(Decimal(1), reason="", key=key)
+    if asked <= lost:
+        raise ConnectionResetError("The answer was lost.")
+    return "Refunded."
+
+
+@tool(sensitive=False, effect="once")
+async def ring_half(key: str, size: int = 0) -> str:
+    """Rings, and fails with an error of that many characters."""
+    strike(key)
+    raise RuntimeError(f"The second bell is broken. {' ' * size}")
+
+
+@tool(sensitive=False, effect="once")
+async def bring(key: str, what: str) -> Any:
+    """Rings, and brings something that is hard to keep."""
+    strike(key)
+    return THINGS[what]()
+
+
 class DoomedSaver:
     """Test points around what LangGraph writes: each task's writes as it ends, then the step's checkpoint."""
 
@@ -71,10 +126,13 @@ class DoomedSaver:
         AsyncPostgresSaver.aput_writes = aput_writes  # type: ignore[method-assign]
 
 
+MISBEHAVING = [ring, wait, crash, ring_unheard, refund_unheard, ring_half, bring]
+
+
 def build() -> CompiledStateGraph[Any, Any, Any, Any]:
     if os.environ.get("COUNTERSIGN_TESTPOINT"):
         DoomedSaver.install()
     agent: CompiledStateGraph[Any, Any, Any, Any] = create_agent(
-        chat_model(), [*TOOLS, ring, wait, crash], system_prompt=PROMPT, state_schema=State
+        chat_model(), [*TOOLS, *MISBEHAVING], system_prompt=PROMPT, state_schema=State
     )
     return agent
