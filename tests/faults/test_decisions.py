@@ -11,12 +11,18 @@ import pytest
 from accounts import roles
 from accounts.models import User
 from assistants.shop.models import Refund
-from django.db import connections
+from django.contrib.auth.models import Group
+from django.db import connection, connections
+from django.test import Client
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pytest_django.fixtures import Settings
 from runtime import decisions, runs
 from runtime.exceptions import AlreadyDecided, NothingAsked
 from runtime.models import Run, RunStatus, ToolCall, ToolState
 from runtime.schemas import Decision
 
+from apps.approvals.models import ApprovalRequest, PolicyRule
+from tests.approvals.conftest import page_of, post
 from tests.faults.lab import WELL, Lab
 from tests.support.processes import until
 
@@ -83,6 +89,56 @@ def test_late_repeated_and_unknown_answers_change_nothing(lab: Lab) -> None:
     assert Run.objects.count() == 3
 
 
+@pytest.mark.fault("H4 resumed again")
+def test_what_was_decided_and_carried_out_is_not_resumed_again(lab: Lab) -> None:
+    with lab.worker():
+        call = lab.approve(lab.ask(f"Refund order {lab.order()}"))
+        lab.settle()
+        before = transcript(call)
+        for command in old_commands(call):
+            runs.create_run(call.thread, user=lab.alice, command=command)
+            lab.settle()
+
+    assert transcript(call) == before
+    assert Refund.objects.count() == 1
+
+
+@pytest.mark.fault("H4 resumed with an old interrupt")
+def test_an_old_decision_lets_nothing_through_that_is_asked_now(lab: Lab) -> None:
+    with lab.worker():
+        old = lab.approve(lab.ask(f"Refund order {lab.order()}"))
+        lab.settle()
+        new = lab.say(f"Refund order {lab.order()}", old.thread)
+        lab.reach(new, RunStatus.WAITING)
+        for command in old_commands(old):
+            run = runs.create_run(old.thread, user=lab.alice, command=command)
+            lab.reach(run, RunStatus.WAITING)
+        assert Refund.objects.count() == 1
+
+        (call,) = waiting(new)
+        lab.approve(call)
+        lab.settle()
+
+    assert Refund.objects.count() == 2
+
+
+def old_commands(call: ToolCall) -> list[dict[str, object]]:
+    """What a client of LangGraph sends to resume what `call` waited on: a bare value, and by the interrupt's id."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT blob FROM checkpoint_writes WHERE thread_id = %s AND channel = '__interrupt__'",
+            [str(call.thread_id)],
+        )
+        found = [JsonPlusSerializer().loads_typed(("msgpack", bytes(blob))) for (blob,) in cursor.fetchall()]
+    ids = {interrupt.id for each in found for interrupt in each}
+    assert ids
+    return [{"resume": "approve"}, {"resume": dict.fromkeys(ids, "approve")}]
+
+
+def transcript(call: ToolCall) -> list[tuple[str, str]]:
+    return list(call.thread.messages.order_by("pk").values_list("role", "content"))
+
+
 @pytest.mark.fault("H6 killed between parallel approvals")
 @pytest.mark.rounds(0.1)
 def test_parallel_calls_approved_one_by_one_around_a_kill_run_once_each(lab: Lab) -> None:
@@ -126,4 +182,62 @@ def test_a_turn_that_is_stopped_takes_back_what_it_asked(lab: Lab) -> None:
         lab.settle(allowed=(*WELL, RunStatus.CANCELLED))
 
     assert ToolCall.objects.get(pk=call.pk).state == ToolState.CANCELLED
+    assert lab.mails() == []
+
+
+@pytest.mark.fault("H7 approver loses the right while looking")
+@pytest.mark.parametrize("loss", ["group", "permission", "account"])
+def test_who_may_no_longer_decide_is_refused_on_the_page_they_still_see(
+    lab: Lab, signed_in: Callable[[User], Client], settings: Settings, loss: str
+) -> None:
+    settings.STATIC_ROOT = lab.home
+    with lab.worker():
+        call = lab.ask(f"Refund order {lab.order()}")
+        request, client = ApprovalRequest.objects.get(), signed_in(lab.bob)
+        assert client.get(page_of(request)).status_code == 200
+
+        match loss:
+            case "group":
+                lab.bob.groups.set([Group.objects.create(name="Others")])
+            case "permission":
+                Group.objects.get(name="Approvers").permissions.clear()
+            case "account":
+                User.objects.filter(pk=lab.bob.pk).update(is_active=False)  # which signs him out
+        answer = post(client, request, "approve")
+        lab.settle()
+
+    assert answer.status_code == (302 if loss == "account" else 403)
+    assert ToolCall.objects.get(pk=call.pk).state == ToolState.WAITING
+    assert Refund.objects.count() == 0
+
+
+@pytest.mark.fault("H8 policy changed while a call waits")
+@pytest.mark.rounds(0.2)
+@pytest.mark.parametrize("is_approved", [False, True], ids=["while they wait", "after the approvals"])
+def test_nothing_runs_on_the_consent_of_a_rule_that_changed(lab: Lab, is_approved: bool) -> None:
+    with lab.worker():
+        refund = lab.ask(f"Refund order {lab.order()}")
+        mail = lab.ask(f"E-mail ada@example.com about order {lab.order()}")
+    if is_approved:  # no worker is there to carry it out
+        lab.approve_all()
+    refunds, mails = (PolicyRule.objects.filter(tool=call.tool) for call in (refund, mail))
+    change = lab.random.choice(["deleted", "switched off", "denies"])
+    print(change)
+    match change:
+        case "deleted":
+            refunds.delete()
+        case "switched off":
+            refunds.update(is_enabled=False)
+        case _:
+            refunds.update(verdict="deny")
+    mails.update(approvers=Group.objects.create(name="Others"))
+    if not is_approved:
+        lab.approve_all()
+    with lab.worker():
+        lab.strike()
+        lab.settle()
+
+    states = {call.tool: call.state for call in ToolCall.objects.filter(sensitive=True)}
+    assert states == {"refund_order": ToolState.DENIED, "send_email": ToolState.WAITING}
+    assert Refund.objects.count() == 0
     assert lab.mails() == []
