@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from accounts.models import User
@@ -18,10 +17,9 @@ from runtime.database import in_database
 from runtime.models import RunStatus, Thread
 
 from apps.chat import consumers
-from apps.chat.rendering import render_item
 from apps.chat.routing import websocket_urlpatterns
-from apps.chat.timeline import snapshot
 from tests.chat.conftest import Worker
+from tests.support.page import Page, fresh
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,47 +49,6 @@ async def connect(thread: Thread, signed_in: Callable[[User], Client]) -> AsyncI
     for socket in opened:
         await socket.disconnect()
     await hub.close()
-
-
-class Page:
-    """The timeline as thread.js keeps it: element id -> html, in order."""
-
-    def __init__(self, cursor: str = "") -> None:
-        self.items: dict[str, str] = {}
-        self.cursor = cursor
-        self.composer = ""
-
-    def take(self, frame: dict[str, Any]) -> None:
-        self.cursor = frame.get("id", self.cursor)
-        match frame:
-            case {"item": id, "content": html} if not self.keeps(id, frame.get("only")):
-                self.items[id] = html
-            case {"append": id, "text": text} if "data-open" in self.items.get(id, ""):
-                self.items[id] = self.items[id].replace("</div>", f"{text}</div>")
-            case {"clear": run_id}:
-                self.items = {
-                    id: html
-                    for id, html in self.items.items()
-                    if f'data-open data-run="{run_id}"' not in html
-                }
-            case {"morph": "composer", "content": html}:
-                self.composer = html
-            case {"reset": _}:
-                self.items = {}
-
-    def keeps(self, id: str, only: str | None) -> bool:
-        is_open = "data-open" in self.items.get(id, "")
-        return id in self.items and (only == "missing" or (only == "open" and not is_open))
-
-    async def follow(self, socket: Socket, quiet: float = 0.4) -> Page:
-        """Takes frames until none has come for `quiet` seconds."""
-        while not await socket.receive_nothing(quiet, 0.02):
-            self.take(json.loads(await socket.receive_from()))
-        return self
-
-
-def fresh(thread: Thread) -> dict[str, str]:
-    return {item.id: render_item(thread, item) for item in snapshot(thread).items}
 
 
 async def close_code(socket: Socket) -> int:
