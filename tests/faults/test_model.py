@@ -42,6 +42,24 @@ def test_a_model_that_refuses_for_a_moment_is_asked_again(lab: Lab, engine_on: E
     assert lab.rings() == ["a"]
 
 
+@pytest.mark.fault("M2 refused again and again, then served")
+@pytest.mark.parametrize(("model", "failing"), [("503x5", 1), ("500x6", 2)])
+def test_a_model_that_goes_on_refusing_is_asked_three_times_a_turn(
+    lab: Lab, engine_on: EngineOn, model: str, failing: int
+) -> None:
+    """The endpoint counts: the first 5, or 6, requests are refused."""
+    with engine_on(f"demo-model+{model}", base_url=lab.model_url) as engine:
+        thread = lab.thread()
+        failed = [take_turn(engine, thread, RING) for _ in range(failing)]
+        served = take_turn(engine, thread, RING)
+        lab.settle(allowed=ENDED)
+
+    assert {run.status for run in failed} == {RunStatus.ERROR}
+    assert {run.error for run in failed} == {f"The model endpoint answered {model[:3]}. Try again."}
+    assert served.status == RunStatus.SUCCESS
+    assert lab.rings() == ["a"]
+
+
 @pytest.mark.fault("M3 M4 silent, stalling, dripping")
 @pytest.mark.parametrize("model", ["hang", "stall", "comments", "drip=0.5"])
 def test_a_model_that_keeps_silent_ends_the_run_in_time(lab: Lab, engine_on: EngineOn, model: str) -> None:
