@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -25,6 +26,7 @@ from runtime.model_stream import HttpClient, MergingCompletions
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
+NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it; PostgreSQL can't hold it
 
 
 class ChatModel(ChatOpenAI):
@@ -104,10 +106,12 @@ class _Seen:
 
     def _check_arguments(self, arguments: str) -> None:
         try:
-            whole = isinstance(json.loads(arguments or "{}"), dict)
+            read = json.loads(arguments or "{}")
+            json.dumps(read, ensure_ascii=False).encode()  # half a character is a ValueError
+            is_kept = isinstance(read, dict) and not NUL.search(arguments)
         except ValueError:
-            whole = False
-        if not whole:
+            is_kept = False
+        if not is_kept:
             raise ModelAnswerIncomplete(_("The model wrote a tool call that can't be read. Nothing was run."))
 
 

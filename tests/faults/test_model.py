@@ -95,6 +95,22 @@ def test_an_answer_that_cannot_be_read_ends_with_words_for_it(
     assert lab.rings() == []
 
 
+@pytest.mark.fault("M6 arguments that can't be kept")
+@pytest.mark.parametrize("key", [r"a\u0000b", r"a\ud800b"], ids=["NUL", "half a character"])
+def test_a_thread_goes_on_after_a_tool_call_that_can_not_be_kept(
+    lab: Lab, engine_on: EngineOn, key: str
+) -> None:
+    with engine_on("demo-model", base_url=lab.model_url) as engine:
+        thread = lab.thread()
+        spoiled = take_turn(engine, thread, f'call ring with {{"key": "{key}"}}')
+        served = take_turn(engine, thread, RING)
+        lab.settle(allowed=ENDED)
+
+    assert spoiled.error == "The model wrote a tool call that can't be read. Nothing was run."
+    assert served.status == RunStatus.SUCCESS
+    assert lab.rings() == ["a"]
+
+
 @pytest.mark.fault("M5 cut off in a tool call")
 def test_a_thread_goes_on_after_an_answer_that_was_cut_off(lab: Lab, engine_on: EngineOn) -> None:
     with engine_on("demo-model+cuttoolx1", base_url=lab.model_url) as engine:
