@@ -32,7 +32,8 @@ def refusals(readers: Collection[Reader]) -> dict[Reader, int]:
     """For each, the code to close with, or 0: they may read it now. Four queries, however many they are."""
     people = people_of({reader.session_key for reader in readers})
     may_chat = set(
-        User.objects.with_perm(USE_CHAT, is_active=None, backend=ROLES)  # who is active is known by now
+        # Who is active is known by now; Django takes None, its stubs don't.
+        User.objects.with_perm(USE_CHAT, is_active=None, backend=ROLES)  # type: ignore[arg-type]
         .filter(pk__in={user.pk for user in people.values()})
         .values_list("pk", flat=True)
     )
