@@ -67,6 +67,14 @@ def test_a_crash_of_postgresql_loses_no_run(lab: Lab, postgres: Postgres) -> Non
         go_on(lab)
 
 
+@pytest.mark.fault("P3 a pool of two connections")
+def test_runs_that_share_two_connections_all_end_well(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY, COUNTERSIGN_DB_POOL="2"):
+        lab.begin(LIVE)
+        lab.settle()
+        go_on(lab)
+
+
 @pytest.mark.fault("P2 every connection cut")
 def test_a_cut_of_every_connection_loses_no_run(lab: Lab) -> None:
     with lab.worker(OPENAI_MODEL=SLOWLY):
