@@ -57,6 +57,19 @@ def test_without_redis_runs_begin_and_end(lab: Lab, valkey: Valkey) -> None:
         lab.settle()
 
 
+@pytest.mark.fault("R4 Redis paused")
+def test_a_redis_that_stands_still_keeps_nobody_waiting(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
+        redis_client().client_pause(2500, all=True)
+        asked_at = time.monotonic()
+        for _ in range(3):
+            lab.say("hello")
+        assert time.monotonic() - asked_at < 1.5  # one wait for all of them, not one a command
+        lab.settle()
+        go_on(lab)
+
+
 @pytest.mark.fault("P1 PostgreSQL crashes")
 def test_a_crash_of_postgresql_loses_no_run(lab: Lab, postgres: Postgres) -> None:
     with lab.worker(OPENAI_MODEL=SLOWLY):
