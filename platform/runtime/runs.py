@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 EXECUTE_RUN = "runtime.worker.execute_run"
 QUEUE = "interactive"
 STOP_CHANNEL = "runs:stop"
+ROOM_KEY = "runs:room"  # written to see whether Redis takes anything
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
 
 
@@ -164,7 +165,7 @@ class Mended(NamedTuple):
     taken_over: int
     enqueued: int
     unreached: list[UUID]
-    """Runs whose turn it is while Redis is away: whoever can perform runs takes them from here."""
+    """Runs whose turn it is while Redis is away or full: whoever can perform runs takes them from here."""
     suspects: int
     """How many have to be performed alone."""
 
@@ -177,6 +178,8 @@ def reconcile() -> Mended:
     suspected = Run.objects.suspects().filter(status=RunStatus.PENDING).count()
     due = list(pending.unsuspected().order_by("created_at").values_list("pk", flat=True)[:500])
     try:
+        if due:  # a Redis that is full hands out no jobs either
+            redis_client().set(ROOM_KEY, "", px=1)
         forgotten = _not_queued(due)
     except RedisError:
         return Mended(taken_over, 0, due, suspected)

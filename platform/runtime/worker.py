@@ -111,13 +111,25 @@ class AsyncWorker(BaseWorker):
         while not self._stop_requested:
             if not self._slots.acquire(timeout=SLOT_WAIT):
                 continue
-            found = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time=1)
+            found = self._dequeue(timeout)
             if found is not None:
                 return found
             self._slots.release()
             if timeout is None:  # burst: nothing left
                 break
         return None
+
+    def _dequeue(self, timeout: int | None) -> tuple[Job, Queue] | None:
+        try:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time=1)
+        except RedisError:  # full, or it stands still: RQ would quit, with all that is under way here
+            logger.warning("redis gave no job", exc_info=True, extra={"action": "redis_gave_no_job"})
+            self._stopping.wait(SLOT_WAIT)
+            return None
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        with suppress(RedisError):  # as above: what comes next meets it again
+            super().heartbeat(*args, **kwargs)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         if self._stop_requested:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.db import connection, connections
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
+from redis.exceptions import OutOfMemoryError
 from runtime.models import RunStatus, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
@@ -70,6 +73,18 @@ def test_a_redis_that_stands_still_keeps_nobody_waiting(lab: Lab) -> None:
         go_on(lab)
 
 
+@pytest.mark.fault("R5 Redis full")
+def test_a_full_redis_loses_no_run(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
+        with a_full_redis():
+            lab.say("hello")
+            lab.settle()
+            go_on(lab)
+        lab.reach(lab.say("hello"), RunStatus.SUCCESS)
+        lab.settle()
+
+
 @pytest.mark.fault("P1 PostgreSQL crashes")
 def test_a_crash_of_postgresql_loses_no_run(lab: Lab, postgres: Postgres) -> None:
     with lab.worker(OPENAI_MODEL=SLOWLY):
@@ -102,6 +117,20 @@ def go_on(lab: Lab) -> None:
     assert lab.approve_all()
     lab.settle()
     assert not ToolCall.objects.filter(state=ToolState.WAITING).exists()
+
+
+@contextmanager
+def a_full_redis() -> Iterator[None]:
+    """Redis refuses whatever would take memory; what it holds it keeps."""
+    redis = redis_client()
+    redis.config_set("maxmemory-policy", "noeviction")
+    redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            redis.set("more", "than fits")
+        yield
+    finally:
+        redis.config_set("maxmemory", 0)
 
 
 def cut_every_connection() -> None:
