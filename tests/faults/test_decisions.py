@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from accounts import roles
@@ -18,7 +19,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pytest_django.fixtures import Settings
 from runtime import decisions, runs
 from runtime.exceptions import AlreadyDecided, NothingAsked
-from runtime.models import Run, RunStatus, ToolCall, ToolState
+from runtime.models import ACTIVE, TOOL_TRANSITIONS, Run, RunStatus, ToolCall, ToolState
 from runtime.schemas import Decision
 
 from apps.approvals.models import ApprovalRequest, PolicyRule
@@ -28,6 +29,7 @@ from tests.support.processes import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
+MAIL = "e-mail ada@example.com about order"
 DECISIONS: list[Decision] = [
     {"type": "approve"},
     {"type": "reject", "message": "No."},
@@ -46,13 +48,7 @@ def test_of_decisions_at_one_instant_one_wins(lab: Lab, person: Callable[..., Us
 
         def decide(user: User, decision: Decision) -> bool:
             barrier.wait()
-            try:
-                decisions.decide(user, call.pk, decision)
-            except AlreadyDecided:
-                return False
-            finally:
-                connections.close_all()
-            return True
+            return has_won(user, call, decision)
 
         with ThreadPoolExecutor(count) as threads:
             said = [lab.random.choice(DECISIONS) for _ in approvers]
@@ -168,9 +164,7 @@ def waiting(run: Run) -> list[ToolCall]:
 @pytest.mark.fault("H5 stopped while one of its calls waits")
 def test_a_turn_that_is_stopped_takes_back_what_it_asked(lab: Lab) -> None:
     with lab.worker():
-        run = lab.say(
-            f'call wait with {{"seconds": 60}} and e-mail ada@example.com about order {lab.order()}'
-        )
+        run = lab.say(f'call wait with {{"seconds": 60}} and {MAIL} {lab.order()}')
         until(lambda: waiting(run), seconds=30)
         (call,) = waiting(run)
         runs.cancel_run(run)
@@ -241,3 +235,49 @@ def test_nothing_runs_on_the_consent_of_a_rule_that_changed(lab: Lab, is_approve
     assert states == {"refund_order": ToolState.DENIED, "send_email": ToolState.WAITING}
     assert Refund.objects.count() == 0
     assert lab.mails() == []
+@pytest.mark.fault("P5 decisions crosswise, and against a Stop")
+def test_decisions_that_cross_each_other_and_a_stop_come_to_one_end(
+    lab: Lab, person: Callable[..., User]
+) -> None:
+    approvers = [person(f"approver{number}", roles.APPROVERS, staff=True) for number in range(2)]
+    with lab.worker():
+        asked = [lab.say(f"Refund orders {lab.order()}, {lab.order()}") for _ in range(4)]
+        asked += [lab.say(f'call wait with {{"seconds": 60}} and {MAIL} {lab.order()}') for _ in range(4)]
+        until(lambda: ToolCall.objects.filter(state=ToolState.WAITING).count() == 12, seconds=30)
+        calls = list(ToolCall.objects.filter(state=ToolState.WAITING).order_by("thread", "pk"))
+        stopped = {run.thread_id for run in asked[2:]}
+        barrier = Barrier(3)
+
+        def decide(user: User, calls: list[ToolCall]) -> list[UUID]:
+            barrier.wait()
+            return [call.pk for call in calls if has_won(user, call, lab.random.choice(DECISIONS))]
+
+        def stop() -> None:
+            barrier.wait()
+            for run in Run.objects.filter(thread__in=stopped, status__in=ACTIVE).order_by("thread"):
+                runs.cancel_run(run)
+            connections.close_all()
+
+        lab.strike()
+        with ThreadPoolExecutor(3) as threads:
+            stopping = threads.submit(stop)
+            won = list(threads.map(decide, approvers, [calls, calls[::-1]]))
+            stopping.result()
+        lab.settle(allowed=(*WELL, RunStatus.CANCELLED))
+
+    winners = Counter(won[0] + won[1])
+    assert max(winners.values()) == 1
+    assert {call.pk for call in calls if call.thread_id not in stopped} <= set(winners)
+    assert not ToolCall.objects.filter(
+        pk__in=[call.pk for call in calls], state__in=TOOL_TRANSITIONS
+    ).exists()
+
+
+def has_won(user: User, call: ToolCall, decision: Decision) -> bool:
+    try:
+        decisions.decide(user, call.pk, decision)
+    except AlreadyDecided:
+        return False
+    finally:
+        connections.close_all()
+    return True
