@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from accounts import roles
+from accounts.models import User
+from django.db import connections
+from pytest_django.fixtures import Settings
 from runtime import runs
-from runtime.models import RunStatus, ToolState
+from runtime.exceptions import QueueFull, RuntimeRefusal, TooManyRuns
+from runtime.models import Message, Run, RunStatus, Thread, ToolState
 
 from tests.faults.lab import Lab
 from tests.support.processes import until
@@ -93,3 +102,38 @@ def test_a_run_that_a_worker_took_before_it_died_starts_soon(lab: Lab) -> None:
         lab.settle()
 
     assert run.thread.messages.filter(role="ai").count() == 1
+
+
+@pytest.mark.fault("Q4 flood")
+def test_in_a_flood_what_is_accepted_is_answered(
+    lab: Lab, person: Callable[..., User], settings: Settings
+) -> None:
+    settings.USER_RUN_LIMIT, settings.QUEUE_LIMIT = 8, 40
+    people = [person(f"person{number}", roles.CHAT_USERS) for number in range(10)]
+
+    def shout(user: User) -> list[type[RuntimeRefusal] | None]:
+        try:
+            return [refusal_of(lab, user) for _ in range(20)]
+        finally:
+            connections.close_all()
+
+    few = {"COUNTERSIGN_WORKER_CONCURRENCY": "5"}
+    with lab.worker(**few), lab.worker(**few), ThreadPoolExecutor(len(people)) as threads:
+        lab.strike()
+        answers = [shout(people[0]), *threads.map(shout, people[1:])]
+        lab.settle()
+
+    counts = Counter(answer for each in answers for answer in each)
+    assert set(counts) == {None, TooManyRuns, QueueFull}
+    assert Run.objects.count() == Message.objects.filter(role="human").count() == counts[None]
+    assert Thread.objects.filter(messages__role="ai").distinct().count() == counts[None]
+
+
+def refusal_of(lab: Lab, user: User) -> type[RuntimeRefusal] | None:
+    """Why this person's message was not taken; None when it was."""
+    thread = Thread.objects.create(owner=user, assistant=lab.assistant)
+    try:
+        runs.send_message(thread, user, 'call wait with {"seconds": 0.3}')
+    except RuntimeRefusal as refusal:
+        return type(refusal)
+    return None
