@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection, connections
+from django.db import InternalError, connection, connections
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
 from redis.exceptions import OutOfMemoryError
@@ -112,6 +112,21 @@ def test_a_cut_of_every_connection_loses_no_run(lab: Lab) -> None:
         go_on(lab)
 
 
+@pytest.mark.fault("P6 the database refuses writes")
+def test_while_the_database_refuses_writes_nothing_happens_unrecorded(lab: Lab) -> None:
+    with lab.worker(OPENAI_MODEL=SLOWLY):
+        lab.begin(LIVE)
+        with a_read_only_database():
+            with pytest.raises(InternalError, match="read-only"):
+                lab.say("hello")
+            time.sleep(lab.random.uniform(2, 4))
+        lab.settle()
+        go_on(lab)
+
+    begun = ToolCall.objects.filter(tool="ring", started_at__isnull=False)
+    assert set(lab.rings()) <= {call.args["key"] for call in begun}
+
+
 def go_on(lab: Lab) -> None:
     """What waited for a person goes on as ever."""
     assert lab.approve_all()
@@ -131,6 +146,27 @@ def a_full_redis() -> Iterator[None]:
         yield
     finally:
         redis.config_set("maxmemory", 0)
+
+
+@contextmanager
+def a_read_only_database() -> Iterator[None]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER ROLE CURRENT_USER SET default_transaction_read_only = on")
+    cut_every_connection()
+    forget_own_connections()
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SET default_transaction_read_only = off")
+            cursor.execute("ALTER ROLE CURRENT_USER RESET default_transaction_read_only")
+        cut_every_connection()
+        forget_own_connections()
+
+
+def forget_own_connections() -> None:
+    connections.close_all()
+    connection.close_pool()
 
 
 def cut_every_connection() -> None:
