@@ -6,10 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from asgiref.sync import iscoroutinefunction
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.translation import gettext as _
+from runtime.database import is_away
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ def refuse_unreadable(get_response: Callable[[HttpRequest], Answer]) -> Callable
 def say_when_away(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """503 with Retry-After where PostgreSQL can't be reached, or has no connection left: nobody did anything wrong."""
+    """503 with Retry-After where PostgreSQL can't be reached, has no connection left or takes no writes."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         return get_response(request)
 
     def process_exception(request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, (OperationalError, InterfaceError)):
+        if not is_away(error):
             return None
         logger.error("database away", exc_info=error, extra={"action": "database_away"})
         text = _("The database can't be reached right now. Nothing was changed: try again in a moment.")

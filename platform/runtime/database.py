@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connections
+from psycopg.errors import ReadOnlySqlTransaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,6 +21,11 @@ AWAY = (InterfaceError, OperationalError, psycopg.OperationalError)
 
 DATABASE_THREADS = 8
 TOOL_THREADS = 32  # blocking tools, apart: a slow one must not keep the engine from its rows
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether it says that the database can't be reached, or takes no writes for now."""
+    return isinstance(error, AWAY) or isinstance(error.__cause__ or error, ReadOnlySqlTransaction)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -81,13 +80,10 @@ class Runner:
             await self._stopped()
         except LeaseLost:
             raise
-        except database.AWAY as error:
-            if self._run.attempt < CLAIMS:
-                await self._give_back()
-            else:
-                await self._failed(error, timed_out=False)
         except Exception as error:
-            if self._control.drain_requested:  # what it talked to may have been stopped along with it
+            is_away = database.is_away(error) and self._run.attempt < CLAIMS
+            # What it talked to may also have been stopped along with this worker.
+            if is_away or self._control.drain_requested:
                 await self._give_back()
             else:
                 await self._failed(error, timed_out=limit.expired())
@@ -245,8 +241,12 @@ class Runner:
         logger.warning(
             "run given back", exc_info=True, extra={"action": "run_given_back", "run_id": str(self._run.pk)}
         )
-        with suppress(*database.AWAY):  # still away: the lease runs out
+        try:
             await in_database(self._run.release)
+        except Exception as error:
+            if not database.is_away(error):
+                raise
+            # Still away: the lease runs out.
 
     async def _keep_partial(self) -> None:
         unfinished = await self._stream.end_message()

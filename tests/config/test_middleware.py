@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from accounts.models import User
 from config.middleware import say_when_away
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import reverse
+from runtime.models import Thread
 
 pytestmark = pytest.mark.django_db
 
@@ -144,6 +145,16 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_back(error: Except
 
     assert answer.status_code == 503
     assert int(answer["Retry-After"]) > 0
+
+
+def test_a_database_that_takes_no_writes_is_503(signed_in: Callable[[User], Client], thread: Thread) -> None:
+    browser = signed_in(thread.owner)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+        answer = browser.post(reverse("chat-send", args=[thread.pk]), {"text": "hello"})
+        transaction.set_rollback(True)
+
+    assert answer.status_code == 503
 
 
 def test_any_other_error_stays_an_error() -> None:
