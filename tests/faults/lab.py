@@ -64,6 +64,14 @@ class Lab:
         time.sleep(0.1)  # until Redis has noticed: it would still hand a job to the dead
 
     def start(self, *command: str, **env: str) -> Child:
+        return self.nursery.start(
+            *command,
+            env=environment(**self.env(**env)),
+            log=self.home / f"{command[0]}-{uuid4().hex[:6]}.log",
+        )
+
+    def env(self, **env: str) -> dict[str, str]:
+        """What a process of this round has in its environment."""
         quick = {
             "OPENAI_BASE_URL": self.model_url,
             "OPENAI_MODEL": "demo-model",
@@ -74,11 +82,7 @@ class Lab:
             "COUNTERSIGN_RUN_HEARTBEAT": "0.5",
             "COUNTERSIGN_TESTPOINT": "",
         }
-        return self.nursery.start(
-            *command,
-            env=environment(**{**quick, **env}),
-            log=self.home / f"{command[0]}-{uuid4().hex[:6]}.log",
-        )
+        return {**quick, **env}
 
     # what people do
 

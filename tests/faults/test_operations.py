@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -14,7 +15,10 @@ from embedded.valkey import Valkey
 from embedded.wheels import wheel_binary
 from runtime.models import Run, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+import sys
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from assistants.shop.models import Refund
@@ -24,9 +28,11 @@ from django.db.models.functions import Now
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
 from runtime.models import ACTIVE, Run, RunStatus, Thread
+from runtime.redis_client import redis_client
 
 from tests.faults.lab import Lab
 from tests.support.processes import environment, until
+from tests.support.processes import ROOT, Process, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
@@ -143,3 +149,30 @@ def clean_up(lab: Lab) -> bool:
         until(cleanup.has_died, seconds=30)
         assert "\nDeleted " in f"\n{cleanup.log.read_text()}"
     return True
+
+
+@pytest.mark.fault("O3 a worker's clock is wrong")
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler to make a wrong clock with")
+@pytest.mark.parametrize("minutes", [10, -10])
+def test_a_worker_whose_clock_is_wrong_takes_no_run_from_another(lab: Lab, minutes: int) -> None:
+    wrong = {**a_wrong_clock(lab.home, minutes), "OPENAI_MODEL": SLOWLY}
+    with lab.worker(OPENAI_MODEL=SLOWLY), Process("worker", **lab.env(**wrong)):
+        until(lambda: redis_client().scard("rq:workers") == 2)
+        lab.begin(20)
+        lab.settle()
+        assert lab.approve_all()
+        lab.settle()
+
+    assert Run.objects.order_by().values("worker").distinct().count() == 2
+    assert set(Run.objects.values_list("attempt", flat=True)) == {1}
+
+
+def a_wrong_clock(home: Path, minutes: int) -> dict[str, str]:
+    """The environment of a process that is so many minutes ahead."""
+    library = home / "wrong_clock.so"
+    source = ROOT / "tests" / "support" / "wrong_clock.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    wrong = {"LD_PRELOAD": str(library), "CLOCK_OFF": str(minutes * 60)}
+    now = subprocess.check_output([sys.executable, "-c", "import time; print(time.time())"], env=wrong)
+    assert abs(float(now) - time.time() - minutes * 60) < 30
+    return wrong
