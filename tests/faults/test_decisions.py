@@ -235,6 +235,8 @@ def test_nothing_runs_on_the_consent_of_a_rule_that_changed(lab: Lab, is_approve
     assert states == {"refund_order": ToolState.DENIED, "send_email": ToolState.WAITING}
     assert Refund.objects.count() == 0
     assert lab.mails() == []
+
+
 @pytest.mark.fault("P5 decisions crosswise, and against a Stop")
 def test_decisions_that_cross_each_other_and_a_stop_come_to_one_end(
     lab: Lab, person: Callable[..., User]

