@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL = 2.0  # seconds
 START_LIMIT = 30.0  # seconds to reach the database and Redis
+LOOK_AT_LOOP = 0.25  # seconds between two looks at whether the loop turns
+STALL = 1.0  # seconds that it stood still, from which on it is worth a line in the log
 
 
 @dataclass
@@ -116,7 +118,9 @@ class Engine:
             (RECONCILE_INTERVAL, self._reconcile),
         ]
         self._watches = [self._loop.create_task(_every(interval, work)) for interval, work in watches]
-        self._watches.append(self._loop.create_task(self._listen_for_stops()))
+        self._watches += [
+            self._loop.create_task(each) for each in (self._listen_for_stops(), self._watch_loop())
+        ]
 
     async def _close(self) -> None:
         for watch in self._watches:
@@ -200,6 +204,18 @@ class Engine:
                         if message is not None:
                             self._stop(UUID(message["data"]))
             await asyncio.sleep(1.0)  # Redis is away; the heartbeat finds stops meanwhile
+
+    async def _watch_loop(self) -> None:
+        """Says when an asynchronous node or tool that blocks has held up every run of this worker."""
+        while True:
+            due = self._loop.time() + LOOK_AT_LOOP
+            await asyncio.sleep(LOOK_AT_LOOP)
+            if (late := self._loop.time() - due) > STALL:
+                runs = [str(run_id) for run_id in self._held]
+                logger.warning(
+                    "loop stood still",
+                    extra={"action": "loop_stall", "seconds": round(late, 2), "runs": runs},
+                )
 
     def _lose(self, run_ids: Iterable[UUID]) -> None:
         for run_id in run_ids:

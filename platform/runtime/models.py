@@ -127,8 +127,9 @@ class RunQuerySet(models.QuerySet["Run"]):
     def claimable(self) -> RunQuerySet:
         """Pending runs whose turn it is on their thread.
 
-        A resumed turn goes before messages that queue, and while a turn waits for a decision nothing but its
-        resumption may run: LangGraph drops a pending interrupt in silence when new input comes.
+        One that had begun before its worker died goes first, whatever it has asked by then. A resumed turn goes before
+        messages that queue, and while a turn waits for a decision nothing but its resumption may run: LangGraph
+        drops a pending interrupt in silence when new input comes.
         """
         same_thread = Run.objects.filter(thread=OuterRef("thread"))
         running = same_thread.filter(status=RunStatus.RUNNING)
@@ -147,7 +148,10 @@ class RunQuerySet(models.QuerySet["Run"]):
             & ~Exists(waits)
             & ~Exists(undone)
         )
-        return self.filter(~Exists(running), turn_of_resume | turn_of_input, status=RunStatus.PENDING)
+        begun = same_thread.filter(status=RunStatus.PENDING, started_at__isnull=False)
+        goes_on = Q(started_at__isnull=False)
+        begins = ~Exists(begun) & (turn_of_resume | turn_of_input)
+        return self.filter(~Exists(running), goes_on | begins, status=RunStatus.PENDING)
 
     def suspects(self) -> RunQuerySet:
         """Those that have one attempt left: performed alone, as they may be what kills their workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from typing import Annotated, Any, TypedDict
 
@@ -179,6 +180,25 @@ def test_a_tool_cut_off_by_stop_is_unknown_and_never_run_again(
     assert run.status == RunStatus.CANCELLED
     assert thread.tool_calls.get().state == ToolState.UNKNOWN
     assert effects == {}
+
+
+@tool(sensitive=False, effect="none")
+async def block(n: int) -> str:
+    """Keep the event loop for itself."""
+    time.sleep(1.5)
+    return "done"
+
+
+def test_a_tool_that_blocks_the_loop_is_named_in_the_log(
+    foreign: Any, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread = foreign(call("block", 1, "x"), tools=[block])
+
+    run = take_turn(engine, thread, "go")
+
+    (said,) = [record for record in caplog.records if getattr(record, "action", "") == "loop_stall"]
+    assert said.seconds >= 1  # type: ignore[attr-defined]
+    assert str(run.pk) in said.runs  # type: ignore[attr-defined]
 
 
 @tool(sensitive=False, effect="once")

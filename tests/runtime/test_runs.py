@@ -93,6 +93,42 @@ def test_a_second_message_waits_for_its_turn(thread: Thread, alice: User) -> Non
     assert Run.claim(second.pk, "w") is not None
 
 
+def given_back(thread: Thread) -> tuple[Run, ToolCall]:
+    """A run whose worker stopped after a call had begun to wait, and before the run did."""
+    run = Run.claim(runs.send_message(thread, thread.owner, "refund").pk, "w")
+    assert run is not None
+    call = waiting_call(run)
+    run.release()
+    return run, call
+
+
+def test_a_turn_that_was_given_back_goes_on_although_a_call_of_it_waits(thread: Thread) -> None:
+    run, _ = given_back(thread)
+
+    assert Run.claim(run.pk, "w") is not None
+
+
+def test_a_turn_that_was_given_back_goes_on_before_it_is_resumed(thread: Thread) -> None:
+    run, call = given_back(thread)
+    call.advance(ToolState.APPROVED)
+    resume = runs.resume(call)
+
+    assert Run.claim(resume.pk, "w") is None
+    claimed = Run.claim(run.pk, "w")
+    assert claimed is not None
+    claimed.finish(RunStatus.SUCCESS)
+    assert Run.claim(resume.pk, "w") is not None
+
+
+def test_a_turn_that_was_given_back_takes_its_question_along_when_it_is_stopped(thread: Thread) -> None:
+    run, call = given_back(thread)
+
+    assert runs.cancel_run(run)
+
+    call.refresh_from_db()
+    assert call.state == ToolState.CANCELLED
+
+
 def test_it_refuses_a_second_message_when_told_to(thread: Thread, alice: User) -> None:
     runs.send_message(thread, alice, "one")
 
