@@ -38,8 +38,8 @@ bench: ## Measure; the last tables are in docs/
 	@$(PYTHON) bootstrap.py setup --bench
 	$(VENV)/python -m benchmarks $(ARGS)
 
-faults: export FAULTS_ROUNDS ?= 200
-faults: setup ## Kill, cut off and freeze it for half an hour; FAULTS_ROUNDS=40 for less, FAULTS_SEED=... replays
+faults: export FAULTS_ROUNDS ?= 60
+faults: setup ## Kill, cut off and freeze it for 20 minutes; FAULTS_ROUNDS=20 for less, FAULTS_SEED=... replays
 	$(VENV)/python -m pytest -m faults tests/faults -n 2 --dist load $(ARGS)
 
 lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
