@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 
 import pytest
@@ -16,11 +16,14 @@ from accounts import roles
 from accounts.models import User
 from django.apps import apps
 from django.contrib.auth.models import Group
+from django.db import OperationalError
+from django.db.backends.base.operations import BaseDatabaseOperations as DatabaseOperations
 from django.test import Client
 from django.utils import translation
 from embedded import paths
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
+from psycopg.errors import DeadlockDetected
 from runtime.models import Assistant, Thread, assistant_id_for
 
 from tests import settings as test_settings
@@ -57,6 +60,25 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(postgres: Postgres, valkey: Valkey) -> None:
     """Every test with a database has both servers."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flush_beside_a_product_that_runs() -> Iterator[None]:
+    """PostgreSQL ends one of two that deadlock; a test's TRUNCATE tries again."""
+    flush = DatabaseOperations.execute_sql_flush
+
+    def again(self: DatabaseOperations, sql_list: Sequence[str]) -> None:
+        for is_last in (False, False, False, False, True):
+            try:
+                flush(self, sql_list)
+                break
+            except OperationalError as error:
+                if is_last or not isinstance(error.__cause__, DeadlockDetected):
+                    raise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "execute_sql_flush", again)
+        yield
 
 
 def _grant_roles() -> None:

@@ -26,6 +26,8 @@ class RunContext:
     """What the model said last: shown beside the tool calls it proposed with it."""
     is_lost: bool = field(default=False)
     """The run is no longer this attempt's, or may not be: nothing more is written for it."""
+    is_ending: bool = field(default=False)
+    """A cancellation reached the run, which writes what is left: another would cut that off."""
     calls: int = field(default=0)
     locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
 

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL = 2.0  # seconds
 START_LIMIT = 30.0  # seconds to reach the database and Redis
+STOP_AGAIN = 5.0  # seconds in which what runs may end by itself; asked for with each heartbeat
 LOOK_AT_LOOP = 0.25  # seconds between two looks at whether the loop turns
 STALL = 1.0  # seconds that it stood still, from which on it is worth a line in the log
 
@@ -45,7 +46,7 @@ class Held:
     context: RunContext
     task: asyncio.Task[None]
     control: RunControl
-    is_stopping: bool = False
+    stopped_at: float | None = None  # of the loop's clock
 
     @property
     def run(self) -> Run:
@@ -226,9 +227,12 @@ class Engine:
 
     def _stop(self, run_id: UUID) -> None:
         held = self._held.get(run_id)
-        # Once: a second cancellation would cut off what the first one still writes.
-        if held is not None and not held.is_stopping:
-            held.is_stopping = True
+        if held is None or held.context.is_ending:
+            return
+        now = self._loop.time()
+        # Again: a node or tool may have kept the first one to itself.
+        if held.stopped_at is None or now - held.stopped_at > STOP_AGAIN:
+            held.stopped_at = now
             held.task.cancel()
 
     async def _join(self, limit: float) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, suppress
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -76,6 +76,7 @@ class Runner:
         except GraphDrained:  # what is unsaved is in the checkpoint: the next attempt writes it
             await in_database(self._run.release)
         except asyncio.CancelledError as cancelled:
+            self._context.is_ending = True
             if self._context.is_lost:  # nobody pressed Stop: the run may be another worker's by now
                 raise LeaseLost(run_id=self._run.pk) from cancelled
             await self._stopped()
@@ -97,17 +98,19 @@ class Runner:
         if payload is NOTHING_LEFT:
             return await self._resting_status()
         interrupted = False
-        async for mode, data in self._events(payload):
-            if mode == "messages":
-                await self._stream.add(data[0])
-            else:
-                interrupted |= "__interrupt__" in data
-                await self._keep(_messages_in(data))
+        async with aclosing(self._events(payload)) as events_of_graph:
+            async for mode, data in events_of_graph:
+                if mode == "messages":
+                    await self._stream.add(data[0])
+                else:
+                    interrupted |= "__interrupt__" in data
+                    await self._keep(_messages_in(data))
+                _heed_cancellation()
         return RunStatus.WAITING if interrupted else RunStatus.SUCCESS
 
-    def _events(self, payload: Any) -> AsyncIterator[tuple[str, Any]]:
+    def _events(self, payload: Any) -> AsyncGenerator[tuple[str, Any]]:
         return cast(
-            AsyncIterator[tuple[str, Any]],
+            AsyncGenerator[tuple[str, Any]],
             self._graph.astream(
                 payload,
                 self._config,
@@ -263,6 +266,16 @@ def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
             asked = max((at for at, item in enumerate(history) if isinstance(item, HumanMessage)), default=-1)
             found += [item for item in history[asked + 1 :] if isinstance(item, AIMessage)]
     return found
+
+
+def _heed_cancellation() -> None:
+    """Raises the CancelledError that something on the way kept to itself.
+
+    asyncio.wait_for does before Python 3.12 when what it waits for ends in the same moment, and redis-py sends with it.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _out_of_time() -> str:

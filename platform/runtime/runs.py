@@ -118,7 +118,8 @@ def cancel_run(run: Run) -> bool:
             return _stop_before_resuming(run)
         queued = Q(status=RunStatus.PENDING)
         if run.advance(RunStatus.CANCELLED, among=queued, ended_at=Now(), cancel_requested_at=Now()):
-            ledger.abandon(run)  # it may have asked something before it was given back
+            if Run.objects.filter(pk=run.pk, started_at__isnull=False).exists():
+                ledger.abandon(run)  # it may have asked something before it was given back
             return True
         running = Run.objects.filter(pk=run.pk, status=RunStatus.RUNNING)
         is_running = running.exists()

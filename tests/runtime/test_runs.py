@@ -196,6 +196,21 @@ def test_stop_ends_a_queued_run_at_once(thread: Thread, alice: User) -> None:
     assert not runs.cancel_run(run)
 
 
+def test_stop_of_a_queued_message_withdraws_nothing_that_another_turn_asked(
+    thread: Thread, alice: User
+) -> None:
+    run = Run.claim(runs.send_message(thread, alice, "refund").pk, "w")
+    assert run is not None
+    queued = runs.send_message(thread, alice, "and hello")  # sent while the turn still ran
+    call = waiting_call(run)
+    run.finish(RunStatus.WAITING)
+
+    assert runs.cancel_run(queued)
+
+    call.refresh_from_db()
+    assert call.state == ToolState.WAITING
+
+
 def test_reconcile_enqueues_what_the_queue_forgot(thread: Thread, alice: User) -> None:
     run = runs.send_message(
         thread, alice, "hello"
