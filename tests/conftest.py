@@ -86,6 +86,7 @@ def _grant_roles() -> None:
     for app_label, module in (
         ("runtime", "runtime.migrations.0002_roles"),
         ("approvals", "apps.approvals.migrations.0002_roles"),
+        ("approvals", "apps.approvals.migrations.0005_trust_roles"),
     ):
         roles.grant(apps, app_label, import_module(module).PERMISSIONS)
 

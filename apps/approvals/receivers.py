@@ -11,9 +11,8 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals import decisions
+from apps.approvals import decisions, requests
 from apps.approvals.models import ApprovalRequest, RequestStatus
-from apps.approvals.policy import asking_rule
 
 QUESTIONS = {
     ToolState.WAITING.value: ApprovalRequest.Question.PERMISSION,
@@ -32,15 +31,7 @@ MOOT = {
 def ask(tool_call: ToolCall, **_: Any) -> None:
     question = QUESTIONS.get(tool_call.state)
     if question is not None:
-        rule = asking_rule(tool_call)
-        expires = rule is not None and question == ApprovalRequest.Question.PERMISSION
-        ApprovalRequest.objects.create(
-            tool_call=tool_call,
-            question=question,
-            rule=rule,
-            approvers=rule.approvers if rule else None,
-            expires_at=rule.deadline if rule and expires else None,
-        )
+        requests.open_request(tool_call, question)
     if tool_call.state in MOOT:
         for request in tool_call.approval_requests.filter(status=RequestStatus.PENDING):
             request.close(MOOT[tool_call.state], in_time=False)
