@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models.expressions import Combinable
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,8 +17,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_protect
 from runtime.exceptions import InvalidDecision, RuntimeRefusal
+from runtime.schemas import Decision
 
-from apps.approvals import bulk, columns, page
+from apps.approvals import bulk, columns, grants, page, standing_admin  # noqa: F401  (registers its models)
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     ALL,
@@ -29,6 +31,7 @@ from apps.approvals.filters import (
     ToolFilter,
 )
 from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm
+from apps.approvals.grant_form import GrantForm
 from apps.approvals.models import ApprovalRequest, PolicyRule
 from apps.approvals.page import WIDE
 from apps.approvals.permissions import DECIDE, decidable, person
@@ -96,7 +99,12 @@ class ApprovalRequestAdmin(RequestAdmin):
             self.admin_site.admin_view(self.decide_view),
             name="approvals_approvalrequest_decide",
         )
-        return [decide, *super().get_urls()]
+        grant = path(
+            "<uuid:request_id>/grant/",
+            self.admin_site.admin_view(self.grant_view),
+            name="approvals_approvalrequest_grant",
+        )
+        return [decide, grant, *super().get_urls()]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -148,6 +156,24 @@ class ApprovalRequestAdmin(RequestAdmin):
         messages.success(request, page.outcome(approval))
         return HttpResponseRedirect(self._next(request))
 
+    @method_decorator(csrf_protect)
+    def grant_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        """Approves one request and allows calls like it for a while. Posted only."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        approval = self._visible_request(request, str(request_id))
+        form = GrantForm(approval.tool_call, request.POST)
+        try:
+            _grant(request, approval, form)
+        except RuntimeRefusal as refusal:
+            messages.error(request, str(refusal))
+            approval.refresh_from_db()
+            shown = form if refusal.status == InvalidDecision.status else None
+            return self._page(request, approval, grant_form=shown, status=refusal.status)
+        messages.success(request, page.outcome(approval))
+        messages.info(request, _("Calls like it run without asking for now. Revoke that under Grants."))
+        return HttpResponseRedirect(self._next(request))
+
     def _visible_request(self, request: HttpRequest, object_id: str) -> ApprovalRequest:
         approval = self.get_object(request, object_id)
         if not self.has_view_permission(request, approval):
@@ -163,12 +189,19 @@ class ApprovalRequestAdmin(RequestAdmin):
         form: DecisionForm | None = None,
         arguments_form: ArgumentsForm | None = None,
         *,
+        grant_form: GrantForm | None = None,
         status: int = 200,
     ) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request),
             **WIDE,
-            **page.context(approval, person(request), decision_form=form, arguments_form=arguments_form),
+            **page.context(
+                approval,
+                person(request),
+                decision_form=form,
+                arguments_form=arguments_form,
+                grant_form=grant_form,
+            ),
             "title": page.heading(approval),
             "opts": self.opts,
         }
@@ -199,6 +232,17 @@ def _decide(
             % {"names": ", ".join(touched)}
         )
     decide_request(person(request), approval.pk, decision)
+
+
+@transaction.atomic
+def _grant(request: HttpRequest, approval: ApprovalRequest, form: GrantForm) -> None:
+    """The grant and the approval, or neither."""
+    if not form.is_valid():
+        raise InvalidDecision(_("Nothing was decided. Please mend what is marked."))
+    user, terms = person(request), form.as_grant()
+    grants.give(user, approval, terms.pop("pattern"), **terms)
+    decision = Decision(type="approve", message=terms["reason"], digest=request.POST.get("digest", ""))
+    decide_request(user, approval.pk, decision)
 
 
 @admin.register(PolicyRule)

@@ -7,51 +7,37 @@ from uuid import UUID
 
 from accounts.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from runtime import ledger, runs
+from runtime import events, ledger, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
 from runtime.models import ToolCall, ToolState
 from runtime.schemas import Decision
 
-from apps.approvals import arguments
-from apps.approvals.models import ApprovalRequest, RequestStatus
-from apps.approvals.permissions import objection_to
+from apps.approvals import outcomes, requests
+from apps.approvals.models import ApprovalRequest, RequestStatus, Vote, Way
+from apps.approvals.permissions import Right, may_override, right_to
 
-# What a decision makes of the request and of the call, by the question that was asked.
-_OUTCOMES: dict[tuple[str, str], tuple[str, str]] = {
-    ("permission", "approve"): (RequestStatus.APPROVED, ToolState.APPROVED),
-    ("permission", "edit"): (RequestStatus.APPROVED, ToolState.APPROVED),
-    ("permission", "respond"): (RequestStatus.RESPONDED, ToolState.RESPONDED),
-    ("permission", "reject"): (RequestStatus.REJECTED, ToolState.REJECTED),
-    # Cut off in the middle: run it again, record what it did, or call it failed.
-    ("outcome", "approve"): (RequestStatus.APPROVED, ToolState.APPROVED),
-    ("outcome", "respond"): (RequestStatus.RESPONDED, ToolState.RESPONDED),
-    ("outcome", "reject"): (RequestStatus.REJECTED, ToolState.FAILED),
-}
-
-
-EXPIRED_AT_ONCE = 100  # in one look; the next comes in seconds
+LEAST_REASON = 20  # characters that breaking the glass has to be explained with
 
 
 @transaction.atomic
 def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     """Carries out one person's decision: of two at once one wins, the other gets AlreadyDecided with who and when.
 
-    Raises DecisionRefused (403), AlreadyDecided (409, also when the arguments are not those the person saw) and
-    InvalidDecision (422: no reason for a rejection, arguments the tool does not take).
+    Where the policy wants several approvals, the call waits on until the last of them. Raises DecisionRefused (403),
+    AlreadyDecided (409, also when the arguments are not those the person saw, or the policy has changed) and
+    InvalidDecision (422: a reason is missing, arguments the tool does not take or the policy does not allow).
     """
     return _carry_out(user, _newest_request(tool_call_id), decision)
 
 
 def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> ToolCall:
     user = User.objects.get(pk=user.pk)  # as they are now, not as they were when the page was loaded
-    refusal = objection_to(user, request)
-    if refusal:
-        raise DecisionRefused(_("You may not decide on this: %(why)s") % {"why": refusal})
+    right = _right(user, request, decision)
     tool_call = request.tool_call
     if not request.is_pending:
         raise AlreadyDecided(already(request))
@@ -59,14 +45,102 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
         raise AlreadyDecided(
             _("The arguments have changed since you looked. Reload the page and look again.")
         )
-    status, state, fields = _outcome(request, decision)
-    note = decision.get("message", "").strip()
-    if not request.close(status, decided_by=user, reason=note):
+    made = outcomes.of(request, decision, right.via)
+    if made.is_approval and request.question == ApprovalRequest.Question.PERMISSION:
+        if made.args is not None and outcomes.needs_other_rule(request, made.args):
+            return _ask_by_other_rule(user, request, decision, made.args)
+        outcomes.hold_against_policy(request, made.args)
+        _refuse_second_vote(right, user, request, made.args)
+    digest = ledger.digest(made.args) if made.args is not None else tool_call.args_digest
+    _vote(user, right, request, decision, digest)
+    if made.is_approval and right.via != Way.BREAK_GLASS and _votes(request, digest) < request.quorum:
+        return _wait_for_more(request, made, digest)
+    return _close(user, right, request, decision, made)
+
+
+def _right(user: User, request: ApprovalRequest, decision: Decision) -> Right:
+    if decision.get("override") and may_override(user, request):
+        if len(decision.get("message", "").strip()) < LEAST_REASON:
+            raise InvalidDecision(
+                _("Say why you override who decides, in at least %(count)s characters.")
+                % {"count": LEAST_REASON}
+            )
+        return Right(user, Way.BREAK_GLASS)
+    right = right_to(user, request)
+    if isinstance(right, Right):
+        return right
+    raise DecisionRefused(_("You may not decide on this: %(why)s") % {"why": right})
+
+
+def _refuse_second_vote(
+    right: Right, user: User, request: ApprovalRequest, args: dict[str, Any] | None
+) -> None:
+    if request.quorum == 1 or (args is not None and ledger.digest(args) != request.tool_call.args_digest):
+        return
+    earlier = request.approvals.filter(Q(voter=user) | Q(principal=right.principal)).first()
+    if earlier is not None:
+        raise AlreadyDecided(_("%(person)s has approved this already.") % {"person": earlier.voter})
+
+
+def _vote(user: User, right: Right, request: ApprovalRequest, decision: Decision, digest: str) -> None:
+    Vote.objects.create(
+        request=request,
+        voter=user,
+        principal=right.principal,
+        verdict=decision["type"],
+        via=right.via,
+        args_digest=digest,
+        reason=decision.get("message", "").strip(),
+    )
+
+
+def _votes(request: ApprovalRequest, digest: str) -> int:
+    request.tool_call.args_digest = digest
+    return request.approvals.count() if request.quorum > 1 else 1
+
+
+def _wait_for_more(request: ApprovalRequest, made: outcomes.Outcome, digest: str) -> ToolCall:
+    """One more approval, and others are still needed. An edit is what they are asked about from now on."""
+    tool_call = request.tool_call
+    if made.args is not None:
+        _rewrite(tool_call, made.args)
+    transaction.on_commit(lambda: events.notify("approvals"))
+    return tool_call
+
+
+def _rewrite(tool_call: ToolCall, args: dict[str, Any]) -> None:
+    """Other arguments for a call that waits on: who approved the former ones has not approved these."""
+    waiting = ToolCall.objects.filter(pk=tool_call.pk, state=ToolState.WAITING)
+    if not waiting.update(args=args, args_digest=ledger.digest(args)):
+        raise AlreadyDecided(_("The tool call no longer waits. Reload the page."))
+    tool_call.refresh_from_db()
+
+
+def _ask_by_other_rule(
+    user: User, request: ApprovalRequest, decision: Decision, args: dict[str, Any]
+) -> ToolCall:
+    """The edited call is one that another rule is about: those are asked whom that rule names."""
+    message = decision.get("message", "").strip()
+    if not request.close(RequestStatus.SUPERSEDED, decided_by=user, reason=message):
+        raise AlreadyDecided(already(request))
+    _rewrite(request.tool_call, args)
+    anew = requests.open_request(request.tool_call, request.question)
+    transaction.on_commit(lambda: events.notify("approvals"))
+    if isinstance(right_to(user, anew), Right) and "approve" in outcomes.allowed(anew):
+        return _carry_out(user, anew, {"type": "approve", "message": message})
+    return request.tool_call
+
+
+def _close(
+    user: User, right: Right, request: ApprovalRequest, decision: Decision, made: outcomes.Outcome
+) -> ToolCall:
+    tool_call, note = request.tool_call, decision.get("message", "").strip()
+    if not request.close(made.status, decided_by=user, reason=note, via=right.via):
         request.refresh_from_db()
         raise AlreadyDecided(already(request))
     runs.resume(tool_call)  # first, so that the worker is woken before anything is announced
     decided = tool_call.advance(
-        state, decision=decision["type"], decided_by=user, decided_at=Now(), reason=note, **fields
+        made.state, decision=decision["type"], decided_by=user, decided_at=Now(), reason=note, **made.fields
     )
     if not decided:
         raise AlreadyDecided(
@@ -82,7 +156,7 @@ def decide_request(user: User, request_id: UUID, decision: Decision) -> ToolCall
     A call can be asked about again, "may it run?" and later "what became of it?", with the same arguments. A page
     that shows the first question must not answer the second.
     """
-    request = _requests().select_for_update(of=("self",)).get(pk=request_id)
+    request = _locked().get(pk=request_id)
     return _carry_out(user, request, decision)
 
 
@@ -101,61 +175,17 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
     return request.tool_call
 
 
-def expire_due() -> int:
-    """Calls nobody has decided on in time do not run, and their turns go on without them. How many that were.
-
-    Safe to repeat, and from several processes at once.
-    """
-    due = ApprovalRequest.objects.filter(status=RequestStatus.PENDING, expires_at__lte=Now())
-    return sum(_expire(pk) for pk in due.values_list("pk", flat=True)[:EXPIRED_AT_ONCE])
-
-
-@transaction.atomic
-def _expire(request_id: UUID) -> bool:
-    due = _requests().filter(pk=request_id, status=RequestStatus.PENDING, expires_at__lte=Now())
-    request = due.select_for_update(of=("self",), skip_locked=True).first()
-    if request is None:
-        return False
-    request.close(RequestStatus.EXPIRED, in_time=False)
-    reason = _("Nobody decided in time.")
-    is_settled = request.tool_call.advance(ToolState.EXPIRED, reason=reason, finished_at=Now())
-    if is_settled:
-        runs.resume(request.tool_call)
-    return is_settled
-
-
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
-    request = _requests().filter(tool_call=tool_call_id).order_by("-created_at").first()
+    request = _locked().filter(tool_call=tool_call_id).order_by("-created_at").first()
     if request is None:
         raise NothingAsked
     return request
 
 
-def _requests() -> QuerySet[ApprovalRequest]:
-    """With what a decision reads; each further join costs PostgreSQL more to plan than a row to fetch."""
-    return ApprovalRequest.objects.select_related("tool_call__thread", "approvers")
-
-
-def _outcome(request: ApprovalRequest, decision: Decision) -> tuple[str, str, dict[str, Any]]:
-    """(status of the request, state of the call, further fields of the call)."""
-    kind = decision.get("type", "")
-    if (request.question, kind) not in _OUTCOMES:
-        raise InvalidDecision(_("%(kind)r is not a decision this request can take.") % {"kind": kind})
-    note = decision.get("message", "").strip()
-    if kind == "reject" and not note:
-        raise InvalidDecision(_("Give a reason: the assistant and the requester are told."))
-    if kind == "respond" and not note:
-        raise InvalidDecision(_("Write the answer the assistant is to get in place of the tool's."))
-    fields: dict[str, Any] = {}
-    if kind == "respond":
-        fields = {"result": note, "finished_at": Now()}
-    if kind == "edit":
-        args = arguments.checked(decision.get("args", {}), request.tool_call.args_schema)
-        fields = {"args": args, "args_digest": ledger.digest(args)}
-    if request.question == ApprovalRequest.Question.OUTCOME and kind == "reject":
-        fields = {"error": note, "finished_at": Now()}
-    status, state = _OUTCOMES[request.question, kind]
-    return status, state, fields
+def _locked() -> QuerySet[ApprovalRequest]:
+    """With what a decision reads, one decision at a time: the last of several votes has to see the others."""
+    requests = ApprovalRequest.objects.select_related("tool_call__thread", "approvers", "version")
+    return requests.select_for_update(of=("self",), no_key=True)
 
 
 def already(request: ApprovalRequest) -> str:

@@ -42,6 +42,7 @@ class DecisionForm(forms.Form):
         label=gettext_lazy("Answer"), required=False, max_length=20_000, widget=_lines(4)
     )
     reason = forms.CharField(label=gettext_lazy("Reason"), required=False, max_length=2000, widget=_lines(3))
+    override = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -56,7 +57,8 @@ class DecisionForm(forms.Form):
         """Always with a digest: a page that sent none has not shown the arguments."""
         data = self.cleaned_data
         box = {"reject": "reason", "respond": "answer"}.get(data["decision"], "note")
-        return Decision(type=data["decision"], message=unix_lines(data[box]), digest=data["digest"])
+        decision = Decision(type=data["decision"], message=unix_lines(data[box]), digest=data["digest"])
+        return {**decision, "override": True} if data["override"] else decision
 
 
 class ArgumentsForm(forms.Form):

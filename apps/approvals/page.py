@@ -13,11 +13,12 @@ from django.utils.translation import gettext_lazy
 from runtime import ledger
 from runtime.models import Effect, Message, ToolCall
 
-from apps.approvals import visible
+from apps.approvals import grants, outcomes, visible
 from apps.approvals.arguments import ordered
 from apps.approvals.forms import ArgumentsForm, DecisionForm, initial_decision
-from apps.approvals.models import ApprovalRequest
-from apps.approvals.permissions import objection_to
+from apps.approvals.grant_form import GrantForm
+from apps.approvals.models import ApprovalRequest, RequestStatus, Way
+from apps.approvals.permissions import Right, may_override, objection_to, right_to
 
 WIDE = {"is_nav_sidebar_enabled": False}
 """For pages that need the width: the breadcrumbs lead everywhere."""
@@ -46,15 +47,24 @@ def context(
     *,
     decision_form: DecisionForm | None = None,
     arguments_form: ArgumentsForm | None = None,
+    grant_form: GrantForm | None = None,
 ) -> dict[str, Any]:
     call = request.tool_call
     objection = objection_to(user, request)
+    has_approved = request.is_pending and request.approvals.filter(voter=user).exists()
     return {
         "approval": request,
         "call": call,
         "is_outcome": request.question == ApprovalRequest.Question.OUTCOME,
         "objection": objection,
-        "may_decide": request.is_pending and not objection,
+        "may_decide": request.is_pending and not objection and not has_approved,
+        "may_override": request.is_pending and may_override(user, request),
+        "has_approved": has_approved,
+        "allowed": outcomes.allowed(request),
+        "needs_reason": outcomes.needs_reason(request),
+        "votes": request.votes.select_related("voter", "principal"),
+        "approvals": request.approvals.count(),
+        "grant_form": grant_form or _grant_form(user, request),
         "args": arguments(call),
         "if_run_twice": IF_RUN_TWICE.get(call.effect, ""),
         "canonical": visible.visible(ledger.canonical(call.args)),
@@ -65,6 +75,15 @@ def context(
         "arguments_form": arguments_form or ArgumentsForm(call.args, call.args_schema),
         "open_box": decision_form.data.get("decision", "") if decision_form else "",
     }
+
+
+def _grant_form(user: User, request: ApprovalRequest) -> GrantForm | None:
+    """For who may decide by their own right, where the policy lets them decide on many at once."""
+    right = right_to(user, request)
+    is_own = isinstance(right, Right) and right.via == Way.RULE
+    if not request.is_pending or not is_own or not grants.may_be_granted(request):
+        return None
+    return GrantForm(request.tool_call)
 
 
 def heading(request: ApprovalRequest) -> str:
@@ -132,7 +151,19 @@ def arguments_line(call: ToolCall) -> SafeString:
 def outcome(request: ApprovalRequest) -> SafeString:
     """The message after a decision: what was decided, on what."""
     request.refresh_from_db(fields=["status"])
-    request.tool_call.refresh_from_db(fields=["args", "decision"])
+    request.tool_call.refresh_from_db(fields=["args", "args_digest", "decision"])
+    if request.status == RequestStatus.SUPERSEDED:
+        return format_html(
+            _("Changed: {}. Another rule is about it now, and asks whom it names."),
+            summary(request.tool_call),
+        )
+    if request.is_pending:
+        return format_html(
+            _("Your approval counts: {} of {} for {}."),
+            request.approvals.count(),
+            request.quorum,
+            summary(request.tool_call),
+        )
     words = {
         ("permission", "approve"): _("Approved: {}."),
         ("permission", "edit"): _("Approved with changes: {}."),

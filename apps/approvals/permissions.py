@@ -2,42 +2,130 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 from accounts.models import User
-from django.db.models import QuerySet
+from django.contrib.auth.models import Group
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from apps.approvals.models import ApprovalRequest
+from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule, Vote, Way
 
 DECIDE = "approvals.decide"
+BREAK_GLASS = "approvals.break_glass"
 VIEW = "approvals.view_approvalrequest"
 
 
-def objection_to(user: User, request: ApprovalRequest) -> str:
-    """Why `user` may not decide on `request`; empty when they may. Reads the user as given: load them afresh."""
+class Right(NamedTuple):
+    """By what right somebody decides: in whose place, and why that person may."""
+
+    principal: User
+    via: Way
+
+
+def right_to(user: User, request: ApprovalRequest) -> Right | str:
+    """The right, or why there is none. Reads the user as given: load them afresh."""
     if not user.is_active:
         return _("the account is switched off.")
     if request.tool_call.user_id == user.pk:
+        if confirms_alone(request):
+            return Right(user, Way.CONFIRM)
         return _("nobody decides on a call of their own run.")
     if not user.has_perm(DECIDE):
         return _("the permission to decide is missing.")
-    if user.is_superuser:
-        return ""
-    if request.approvers_id is None or not user.groups.filter(pk=request.approvers_id).exists():
-        return _("only members of %(group)s decide on this.") % {
-            "group": request.approvers or _("a group that is gone")
-        }
-    return ""
+    if is_asked(user, request):
+        return Right(user, Way.RULE)
+    spent = set(request.approvals.values_list("principal", flat=True)) if request.quorum > 1 else set()
+    for delegation in Delegation.objects.now().filter(delegate=user).select_related("delegator"):
+        principal = delegation.delegator
+        may_decide = principal.is_active and principal.has_perm(DECIDE) and is_asked(principal, request)
+        if may_decide and principal.pk not in spent and principal.pk != request.tool_call.user_id:
+            return Right(principal, Way.DELEGATE)
+    return _("only %(whom)s decide on this.") % {"whom": whom(request)}
+
+
+def objection_to(user: User, request: ApprovalRequest) -> str:
+    """Why `user` may not decide on `request`; empty when they may."""
+    right = right_to(user, request)
+    return right if isinstance(right, str) else ""
+
+
+def may_override(user: User, request: ApprovalRequest) -> bool:
+    """Whether they may break the glass: never for a call of their own run."""
+    return user.is_active and request.tool_call.user_id != user.pk and user.has_perm(BREAK_GLASS)
+
+
+def confirms_alone(request: ApprovalRequest) -> bool:
+    """The policy lets the person who asked confirm the call. Never what became of one that was cut off."""
+    is_permission = request.question == ApprovalRequest.Question.PERMISSION
+    return is_permission and request.version is not None and request.version.content["requester_confirms"]
+
+
+def is_asked(user: User, request: ApprovalRequest) -> bool:
+    """They are in the group that is asked now, or the rule names them and it was not escalated away from them."""
+    if request.approvers_id is not None and user.groups.filter(pk=request.approvers_id).exists():
+        return True
+    named = request.version.content["people"] if request.version and request.escalated_at is None else []
+    return str(user.pk) in named
+
+
+def whom(request: ApprovalRequest) -> str:
+    """Those who are asked, in words: the members of a group, people named one by one."""
+    if request.approvers is not None:
+        return _("members of %(group)s") % {"group": request.approvers}
+    if request.version is not None and request.version.content["people"]:
+        return _("the people the rule names")
+    return _("members of a group that is gone")
 
 
 def decidable(user: User) -> QuerySet[ApprovalRequest]:
-    """The requests that wait for this person among others."""
+    """The requests that wait for this person among others: their own right, and that of whoever they stand in for."""
     waiting = ApprovalRequest.objects.filter(status="pending").exclude(tool_call__user=user)
     if not user.is_active or not user.has_perm(DECIDE):
         return waiting.none()
-    return waiting if user.is_superuser else waiting.filter(approvers__in=user.groups.all())
+    away = [
+        each.delegator
+        for each in Delegation.objects.now().filter(delegate=user).select_related("delegator")
+        if each.delegator.is_active and each.delegator.has_perm(DECIDE)
+    ]
+    theirs = _asked_of(user)
+    for principal in away:
+        theirs |= _asked_of(principal) & ~Q(tool_call__user=principal)
+    voted = Vote.objects.filter(
+        request=OuterRef("pk"), voter=user, args_digest=OuterRef("tool_call__args_digest")
+    )
+    return waiting.filter(theirs).exclude(Exists(voted.filter(request__quorum__gt=1)))
+
+
+def _asked_of(user: User) -> Q:
+    groups = Group.user_set.through.objects.filter(user=user).values("group")
+    named = PolicyRule.people.through.objects.filter(user=user).values("policyrule")
+    return Q(approvers__in=groups) | Q(rule__in=named, escalated_at__isnull=True)
+
+
+def eligible(rule: PolicyRule, requester_id: int) -> int:
+    """How many people could approve under the rule."""
+    asked = Q(groups=rule.approvers_id) if rule.approvers_id else Q(pk__in=[])
+    asked |= Q(pk__in=rule.people.all())
+    return len(_with_right().filter(asked).exclude(pk=requester_id).values_list("pk").distinct())
+
+
+def eligible_in(group: Group, requester_id: int) -> int:
+    return _with_right().filter(groups=group).exclude(pk=requester_id).values("pk").distinct().count()
+
+
+def _with_right() -> QuerySet[User]:
+    app, codename = DECIDE.split(".")
+    own = User.user_permissions.through.objects.filter(
+        user=OuterRef("pk"), permission__codename=codename, permission__content_type__app_label=app
+    )
+    shared = User.groups.through.objects.filter(
+        user=OuterRef("pk"),
+        group__permissions__codename=codename,
+        group__permissions__content_type__app_label=app,
+    )
+    return User.objects.filter(Q(is_superuser=True) | Q(Exists(own)) | Q(Exists(shared)), is_active=True)
 
 
 def person(request: HttpRequest) -> User:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from accounts.models import User
 from django.utils.translation import gettext as _
-from runtime.models import ToolCall
+from runtime.models import ToolCall, ToolState
 from runtime.policy import Verdict
 
-from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
-from apps.approvals.permissions import objection_to
+from apps.approvals import grants
+from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, Vote, Way
+from apps.approvals.permissions import (
+    DECIDE,
+    confirms_alone,
+    eligible,
+    eligible_in,
+    is_asked,
+    may_override,
+)
 
 
 def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
@@ -27,17 +34,32 @@ def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
     """The rule that says who is asked: the one that asks now, else the one the call was judged by."""
-    return _asking(matching_rule(tool_call), tool_call)
-
-
-def _asking(rule: PolicyRule | None, tool_call: ToolCall) -> PolicyRule | None:
+    rule = matching_rule(tool_call)
     if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
         return rule
     return PolicyRule.objects.filter(name=tool_call.policy).select_related("approvers").first()
 
 
 def judge(tool_call: ToolCall) -> Verdict:
-    return _verdict(matching_rule(tool_call), tool_call)
+    rule = matching_rule(tool_call)
+    verdict = _verdict(rule, tool_call)
+    if rule is None or verdict.kind != "ask":
+        return verdict
+    if grant := grants.use(tool_call, rule):
+        return Verdict("allow", rule=_("grant of %(person)s") % {"person": grant.created_by})
+    if tool_call.state == ToolState.PROPOSED and not _can_be_decided(rule, tool_call):
+        return Verdict(
+            "deny", rule=rule.name, reason=_("Too few people may decide on this: see the policy rule.")
+        )
+    return verdict
+
+
+def _can_be_decided(rule: PolicyRule, tool_call: ToolCall) -> bool:
+    """Nothing is asked of nobody: it would wait for ever."""
+    if rule.requester_confirms or eligible(rule, tool_call.user_id) >= rule.quorum:
+        return True
+    to = rule.escalate_to if rule.on_expiry == PolicyRule.OnExpiry.ESCALATE else None
+    return to is not None and eligible_in(to, tool_call.user_id) >= rule.quorum
 
 
 def _verdict(rule: PolicyRule | None, tool_call: ToolCall) -> Verdict:
@@ -59,23 +81,48 @@ def _verdict(rule: PolicyRule | None, tool_call: ToolCall) -> Verdict:
 
 
 def objection(tool_call: ToolCall) -> str:
-    """Asked again just before the effect: the rules and the approver as they are now."""
+    """Asked again just before the effect: the rules and the approvers as they are now."""
     rule = matching_rule(tool_call)
     verdict = _verdict(rule, tool_call)
     if verdict.kind == "deny":
         return verdict.reason or _("The policy denies this tool by now.")
-    if verdict.kind == "allow":
+    if rule is None or verdict.kind == "allow":
         return ""
-    approvals = tool_call.approval_requests.filter(status=RequestStatus.APPROVED).select_related("decided_by")
-    approved = approvals.order_by("-decided_at").first()
-    if approved is None or approved.decided_by is None:
-        return _("Nobody has approved it.")
-    approved.tool_call = tool_call
-    return _still_entitled(approved.decided_by, approved, _asking(rule, tool_call))
-
-
-def _still_entitled(approver: User, request: ApprovalRequest, rule: PolicyRule | None) -> str:
-    if rule is not None:
-        request.approvers = rule.approvers  # who decides by now, should the rule have changed
-    problem = objection_to(approver, request)
+    request = (
+        tool_call.approval_requests.filter(status=RequestStatus.APPROVED)
+        .select_related("version", "approvers", "decided_by")
+        .order_by("-decided_at")
+        .first()
+    )
+    if request is None:
+        return "" if grants.use(tool_call, rule) else _("Nobody has approved it.")
+    request.tool_call = tool_call
+    problem = _no_longer_stands(request, rule)
     return _("The approval no longer stands: %(why)s") % {"why": problem} if problem else ""
+
+
+def _no_longer_stands(request: ApprovalRequest, rule: PolicyRule) -> str:
+    """Why what was approved may not run any more; empty when it may."""
+    if request.version is None or rule.digest() != request.version.digest:
+        return _("the policy has changed since.")
+    votes = list(request.approvals.select_related("voter", "principal"))
+    if request.via == Way.BREAK_GLASS:
+        if any(vote.via == Way.BREAK_GLASS and may_override(vote.voter, request) for vote in votes):
+            return ""
+        return _("who overrode the policy may no longer do that.")
+    for vote in votes:
+        if problem := _lapsed(vote, request):
+            return _("%(person)s: %(problem)s") % {"person": vote.voter, "problem": problem}
+    return "" if len(votes) >= request.quorum else _("too few people approved these arguments.")
+
+
+def _lapsed(vote: Vote, request: ApprovalRequest) -> str:
+    """A vote stands while its voter could still cast it. That a delegation has ended by its date changes nothing."""
+    for user in {vote.voter, vote.principal}:
+        if not user.is_active:
+            return _("the account is switched off.")
+        if vote.via != Way.CONFIRM and not user.has_perm(DECIDE):
+            return _("the permission to decide is missing.")
+    if vote.via == Way.CONFIRM:
+        return "" if confirms_alone(request) else _("the requester may no longer confirm alone.")
+    return "" if is_asked(vote.principal, request) else _("is no longer among those who are asked.")

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals import decisions, requests
+from apps.approvals import requests
 from apps.approvals.models import ApprovalRequest, RequestStatus
 
 QUESTIONS = {
@@ -39,8 +39,8 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
 
 
 @receiver(signals.reconciling)
-def expire(**_: Any) -> None:
-    decisions.expire_due()
+def look_at_deadlines(**_: Any) -> None:
+    requests.look_at_deadlines()
 
 
 @receiver(post_save, sender=User)

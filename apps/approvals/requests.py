@@ -1,11 +1,22 @@
-"""Asking: a request is opened, reminded of, escalated, and expires."""
+"""Asking: a request is opened, reminded of, escalated, asked anew when its rule has changed, and expires."""
 
 from __future__ import annotations
 
-from runtime.models import ToolCall
+from collections.abc import Callable
+from uuid import UUID
 
-from apps.approvals.models import ApprovalRequest
-from apps.approvals.policy import asking_rule
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from runtime import events, runs
+from runtime.models import ToolCall, ToolState
+
+from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, RuleVersion
+from apps.approvals.permissions import eligible_in
+from apps.approvals.policy import asking_rule, matching_rule
+
+AT_ONCE = 100  # in one look; the next comes in seconds
 
 
 def open_request(tool_call: ToolCall, question: str) -> ApprovalRequest:
@@ -25,3 +36,78 @@ def open_request(tool_call: ToolCall, question: str) -> ApprovalRequest:
         expires_at=rule.after(rule.expires_after) if is_permission else None,
         remind_at=rule.after(rule.remind_after),
     )
+
+
+def look_at_deadlines() -> None:
+    """What is due is done: reminders, escalations, expiry. Safe to repeat, and from several processes at once."""
+    waiting = ApprovalRequest.objects.filter(status=RequestStatus.PENDING)
+    _each(waiting.filter(remind_at__lte=Now()), _remind)
+    _each(waiting.filter(expires_at__lte=Now()), _expire)
+    _ask_where_rules_changed(waiting)
+
+
+def _each(due: QuerySet[ApprovalRequest], act: Callable[[ApprovalRequest], None]) -> None:
+    for pk in due.values_list("pk", flat=True)[:AT_ONCE]:
+        _in_turn(due, pk, act)
+
+
+@transaction.atomic
+def _in_turn(due: QuerySet[ApprovalRequest], pk: UUID, act: Callable[[ApprovalRequest], None]) -> None:
+    """One at a time, and only what is still due: somebody may have decided, another worker may be at it."""
+    locked = due.filter(pk=pk).select_for_update(of=("self",), skip_locked=True)
+    request = locked.select_related("tool_call__thread", "version").first()
+    if request is not None:
+        act(request)
+
+
+def _remind(request: ApprovalRequest) -> None:
+    ApprovalRequest.objects.filter(pk=request.pk).update(remind_at=None)
+    _tell()
+
+
+def _expire(request: ApprovalRequest) -> None:
+    rule = request.rule
+    if rule is not None and _escalates(rule, request):
+        ApprovalRequest.objects.filter(pk=request.pk).update(
+            approvers=rule.escalate_to,
+            escalated_at=Now(),
+            expires_at=rule.after(rule.expires_after),
+            remind_at=rule.after(rule.remind_after),
+        )
+        _tell()
+        return
+    request.close(RequestStatus.EXPIRED, in_time=False)
+    reason = _("Nobody decided in time.")
+    if request.tool_call.advance(ToolState.EXPIRED, reason=reason, finished_at=Now()):
+        runs.resume(request.tool_call)
+
+
+def _escalates(rule: PolicyRule, request: ApprovalRequest) -> bool:
+    """Once, and only to a group in which somebody could decide."""
+    if request.escalated_at is not None or rule.on_expiry != PolicyRule.OnExpiry.ESCALATE:
+        return False
+    return rule.escalate_to is not None and eligible_in(rule.escalate_to, request.tool_call.user_id) > 0
+
+
+def _ask_where_rules_changed(waiting: QuerySet[ApprovalRequest]) -> None:
+    """A decision is bound to what the rule said: where that has changed, the question is asked anew."""
+    in_use = RuleVersion.objects.filter(pk__in=waiting.values("version")).select_related("rule")
+    for version in in_use:
+        if version.rule is None or not version.is_current:
+            _each(waiting.filter(version=version), ask_anew)
+
+
+def ask_anew(request: ApprovalRequest) -> None:
+    """In place of `request` another one, by the rule as it is now; the call waits on."""
+    rule = matching_rule(request.tool_call)
+    if rule is None or rule.verdict != PolicyRule.Verdict.ASK:
+        # Nothing to ask anew. Whoever decides, the policy has the last word before anything runs.
+        ApprovalRequest.objects.filter(pk=request.pk).update(version=None)
+        return
+    request.close(RequestStatus.SUPERSEDED, in_time=False)
+    open_request(request.tool_call, request.question)
+    _tell()
+
+
+def _tell() -> None:
+    transaction.on_commit(lambda: events.notify("approvals"))

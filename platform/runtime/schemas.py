@@ -38,3 +38,5 @@ class Decision(TypedDict, total=False):
     """reject: the reason, given to the model. respond: the answer in the tool's place. approve, edit: a note."""
     digest: str
     """Of the arguments the person saw: a decision on other arguments is refused."""
+    override: bool
+    """Break-glass: decides in place of whoever was asked. Needs the permission and a `message`; it is marked."""

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from accounts import roles
 from accounts.models import User
 from assistants.shop.tools import refund_order, send_email
 from django.contrib.auth.models import Group
@@ -41,6 +42,12 @@ def rule(bob: User) -> PolicyRule:
     return PolicyRule.objects.create(
         name="all wait", verdict="ask", approvers=Group.objects.get(name="Approvers")
     )
+
+
+@pytest.fixture
+def ben(person: Callable[..., User]) -> User:
+    """Another approver."""
+    return person("ben", roles.APPROVERS, staff=True)
 
 
 @pytest.fixture

@@ -130,26 +130,26 @@ def test_arguments_that_were_not_shown_are_not_approved(alice, bob, waiting, sig
     assert fresh(approval).is_pending
 
 
-def test_the_second_decision_is_told_who_and_when(alice, bob, admin, waiting, signed_in):
+def test_the_second_decision_is_told_who_and_when(alice, bob, ben, waiting, signed_in):
     approval = waiting(alice)
     post(signed_in(bob), approval, "reject", reason="no")
 
-    answer = post(signed_in(admin), approval, "approve")
+    answer = post(signed_in(ben), approval, "approve")
 
     assert answer.status_code == 409
     assert "already decided: rejected by bob" in answer.content.decode()
     assert fresh(approval).decided_by == bob
 
 
-def test_a_page_never_answers_a_later_question(alice, bob, admin, waiting, signed_in):
-    """admin still shows "may it run?"; meanwhile it was approved, ran, and was cut off."""
+def test_a_page_never_answers_a_later_question(alice, bob, ben, waiting, signed_in):
+    """ben still shows "may it run?"; meanwhile it was approved, ran, and was cut off."""
     approval = waiting(alice)
     post(signed_in(bob), approval, "approve")
     call = fresh(approval).tool_call
     call.advance("running")
     call.advance("unknown")
 
-    assert post(signed_in(admin), approval, "approve").status_code == 409
+    assert post(signed_in(ben), approval, "approve").status_code == 409
     call.refresh_from_db()
     assert call.state == "unknown"
 

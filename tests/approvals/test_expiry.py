@@ -11,7 +11,7 @@ from runtime import runs
 from runtime.exceptions import AlreadyDecided
 from runtime.models import Run, ToolState
 
-from apps.approvals import decisions
+from apps.approvals import requests
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
 from tests.approvals.conftest import QUEUE, page_of, post
 
@@ -45,8 +45,9 @@ def test_a_request_expires_when_its_rule_says(alice, waiting, short):
 def test_a_request_of_a_rule_without_a_deadline_waits_for_ever(alice, waiting):
     approval = waiting(alice)
 
+    requests.look_at_deadlines()
     assert approval.expires_at is None
-    assert decisions.expire_due() == 0
+    assert fresh(approval).is_pending
 
 
 def test_what_became_of_a_call_is_asked_without_a_deadline(alice, cut_off, short):
@@ -63,7 +64,7 @@ def test_an_expired_call_does_not_run_and_its_turn_goes_on(alice, waiting, short
     assert (approval.status, approval.tool_call.state) == (RequestStatus.EXPIRED, ToolState.EXPIRED)
     assert approval.decided_by is None
     assert resumes(approval) == 1
-    assert decisions.expire_due() == 0
+    requests.look_at_deadlines()
     assert resumes(approval) == 1
 
 
@@ -87,14 +88,14 @@ def test_a_decision_in_time_counts_however_late_the_look_is(alice, bob, waiting,
     port.decide(bob, approval.tool_call_id, {"type": "approve"})
     let_expire(approval)
 
-    assert decisions.expire_due() == 0
+    requests.look_at_deadlines()
     assert fresh(approval).tool_call.state == ToolState.APPROVED
 
 
 def test_a_late_decision_on_an_expired_request_says_so(alice, bob, waiting, short):
     approval = waiting(alice)
     let_expire(approval)
-    decisions.expire_due()
+    requests.look_at_deadlines()
 
     with pytest.raises(AlreadyDecided, match="expired"):
         port.decide(bob, approval.tool_call_id, {"type": "approve"})

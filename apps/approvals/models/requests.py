@@ -116,8 +116,12 @@ class ApprovalRequest(models.Model):
 
     @property
     def approvals(self) -> QuerySet[Vote]:
-        """The votes that count towards the quorum: for the arguments as they are."""
-        return self.votes.filter(verdict__in=("approve", "edit"), args_digest=self.tool_call.args_digest)
+        """The votes that count towards the quorum: of those who are asked now, for the arguments as they are."""
+        cast = self.votes.filter(_COUNTS, args_digest=self.tool_call.args_digest)
+        return cast.filter(created_at__gt=self.escalated_at) if self.escalated_at else cast
+
+
+_COUNTS = Q(verdict__in=("approve", "edit"))
 
 
 class Vote(models.Model):
@@ -146,8 +150,12 @@ class Vote(models.Model):
         default_permissions: ClassVar = ["view"]
         constraints: ClassVar = [
             # Nobody counts twice for the same arguments, neither in person nor through a delegate.
-            models.UniqueConstraint(fields=["request", "voter", "args_digest"], name="vote_once_a_person"),
-            models.UniqueConstraint(fields=["request", "principal", "args_digest"], name="vote_once_a_right"),
+            models.UniqueConstraint(
+                fields=["request", "voter", "args_digest"], condition=_COUNTS, name="vote_once_a_person"
+            ),
+            models.UniqueConstraint(
+                fields=["request", "principal", "args_digest"], condition=_COUNTS, name="vote_once_a_right"
+            ),
         ]
 
     def __str__(self) -> str:

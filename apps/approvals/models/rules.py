@@ -150,17 +150,17 @@ class PolicyRule(models.Model):
             "risk": self.risk,
         }
 
+    def digest(self) -> str:
+        return sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
+
     def version(self) -> RuleVersion:
         """What the rule says now. Made when it is used, so that no door by which a rule changes can forget it."""
-        content = self.content()
-        digest = sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        digest = self.digest()
         known = RuleVersion.objects.filter(rule=self, digest=digest).first()
         if known is not None:
             return known
-        number = RuleVersion.objects.filter(rule=self).count() + 1
-        return RuleVersion.objects.get_or_create(
-            rule=self, digest=digest, defaults={"number": number, "name": self.name, "content": content}
-        )[0]
+        made = {"number": self.versions.count() + 1, "name": self.name, "content": self.content()}
+        return RuleVersion.objects.get_or_create(rule=self, digest=digest, defaults=made)[0]
 
     def after(self, minutes: int | None) -> Combinable | None:
         """An expression: that many minutes from now; None for never."""
@@ -223,6 +223,11 @@ class RuleVersion(models.Model):
 
     def __str__(self) -> str:
         return gettext("%(rule)s, version %(number)s") % {"rule": self.name, "number": self.number}
+
+    @property
+    def is_current(self) -> bool:
+        """The rule still says this, and is in use."""
+        return self.rule is not None and self.rule.is_enabled and self.rule.digest() == self.digest
 
     @property
     def bounds(self) -> list[tuple[str, str, str]]:

@@ -81,8 +81,8 @@ class Grant(models.Model):
     thread = models.ForeignKey(
         Thread, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("thread")
     )
-    pattern = models.JSONField(_("arguments"), default=list)
-    """[argument, operator, value] rows as of a rule's conditions; all of them hold, and no other argument is given."""
+    pattern = models.JSONField(_("arguments"), default=dict)
+    """As apps.approvals.grants.Pattern."""
     limit = models.PositiveIntegerField(
         _("times"), validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )

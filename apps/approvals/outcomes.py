@@ -1,0 +1,108 @@
+"""What a decision makes of a request and of its call, and whether the policy lets it."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, NamedTuple
+
+from django.db.models.functions import Now
+from django.utils.translation import gettext as _
+from runtime import ledger
+from runtime.exceptions import AlreadyDecided, InvalidDecision
+from runtime.models import ToolCall, ToolState
+from runtime.schemas import Decision
+
+from apps.approvals import arguments
+from apps.approvals.models import ApprovalRequest, DecisionKind, PolicyRule, RequestStatus, Way
+from apps.approvals.policy import matching_rule
+
+# By the question that was asked.
+_OUTCOMES: dict[tuple[str, str], tuple[str, str]] = {
+    ("permission", "approve"): (RequestStatus.APPROVED, ToolState.APPROVED),
+    ("permission", "edit"): (RequestStatus.APPROVED, ToolState.APPROVED),
+    ("permission", "respond"): (RequestStatus.RESPONDED, ToolState.RESPONDED),
+    ("permission", "reject"): (RequestStatus.REJECTED, ToolState.REJECTED),
+    # Cut off in the middle: run it again, record what it did, or call it failed.
+    ("outcome", "approve"): (RequestStatus.APPROVED, ToolState.APPROVED),
+    ("outcome", "respond"): (RequestStatus.RESPONDED, ToolState.RESPONDED),
+    ("outcome", "reject"): (RequestStatus.REJECTED, ToolState.FAILED),
+}
+
+
+class Outcome(NamedTuple):
+    status: str
+    """Of the request."""
+    state: str
+    """Of the call."""
+    fields: dict[str, Any]
+    """Further ones, of the call."""
+    args: dict[str, Any] | None
+    """What is to run in place of what was proposed."""
+
+    @property
+    def is_approval(self) -> bool:
+        return self.status == RequestStatus.APPROVED
+
+
+def of(request: ApprovalRequest, decision: Decision, via: str) -> Outcome:
+    """Raises InvalidDecision: a kind that is not allowed here, a reason or an answer missing, wrong arguments."""
+    kind = decision.get("type", "")
+    if kind not in allowed(request):
+        raise InvalidDecision(_("%(kind)r is not a decision this request can take.") % {"kind": kind})
+    note = decision.get("message", "").strip()
+    if kind == "reject" and not note:
+        raise InvalidDecision(_("Give a reason: the assistant and the requester are told."))
+    if kind == "respond" and not note:
+        raise InvalidDecision(_("Write the answer the assistant is to get in place of the tool's."))
+    if not note and via != Way.CONFIRM and needs_reason(request):
+        raise InvalidDecision(_("The policy wants a reason for approving this."))
+    fields: dict[str, Any] = {}
+    args = None
+    if kind == "respond":
+        fields = {"result": note, "finished_at": Now()}
+    if kind == "edit":
+        args = arguments.checked(decision.get("args", {}), request.tool_call.args_schema)
+        fields = {"args": args, "args_digest": ledger.digest(args)}
+    if request.question == ApprovalRequest.Question.OUTCOME and kind == "reject":
+        fields = {"error": note, "finished_at": Now()}
+    status, state = _OUTCOMES[request.question, kind]
+    return Outcome(status, state, fields, args)
+
+
+def allowed(request: ApprovalRequest) -> list[str]:
+    """The kinds of decision it can take: what the policy allows; how a call ended is always for a person to say."""
+    if request.question == ApprovalRequest.Question.OUTCOME:
+        return ["approve", "respond", "reject"]
+    return request.version.content["decisions"] if request.version else list(DecisionKind.values)
+
+
+def needs_reason(request: ApprovalRequest) -> bool:
+    is_permission = request.question == ApprovalRequest.Question.PERMISSION
+    return bool(is_permission and request.version and request.version.content["needs_reason"])
+
+
+def needs_other_rule(request: ApprovalRequest, args: dict[str, Any]) -> bool:
+    """Whether another rule asks about the call with these arguments."""
+    rule = matching_rule(_with(request.tool_call, args))
+    asks = rule is not None and rule.verdict == PolicyRule.Verdict.ASK
+    return asks and rule != request.rule
+
+
+def hold_against_policy(request: ApprovalRequest, args: dict[str, Any] | None) -> None:
+    """Raises InvalidDecision when the policy denies it by now, and AlreadyDecided when it was asked under another."""
+    rule = matching_rule(_with(request.tool_call, args) if args is not None else request.tool_call)
+    if rule is None:
+        return  # the policy has the last word before it runs
+    if rule.verdict == PolicyRule.Verdict.DENY:
+        raise InvalidDecision(_("The policy denies this: %(rule)s. Reject it.") % {"rule": rule.name})
+    is_bound = request.version is not None and rule.digest() == request.version.digest
+    if rule.verdict == PolicyRule.Verdict.ASK and not is_bound:
+        raise AlreadyDecided(
+            _("The policy has changed since this was asked. It is asked again: reload the queue.")
+        )
+
+
+def _with(tool_call: ToolCall, args: dict[str, Any]) -> ToolCall:
+    edited = copy(tool_call)
+    edited.args = args
+    return edited
