@@ -1,0 +1,192 @@
+"""Every door times every kind of person: who gets in, who is turned away, and that nothing else decides.
+
+The table in docs/approvals.md is this test's; `WRITE_TABLES=1` writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import roles
+from accounts.models import User
+from django.contrib.auth.models import AnonymousUser, Group, Permission
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.utils import timezone
+from runtime import decisions
+from runtime.exceptions import RuntimeRefusal
+
+from apps.approvals.models import ApprovalRequest, Delegation
+from tests.approvals.conftest import QUEUE, page_of, post
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/approvals.md"
+BEGIN, END = "<!-- matrix -->\n", "<!-- /matrix -->\n"
+
+DECIDES, SEES, REFUSED, SIGN_IN = "decides", "sees only", "refused", "to the sign-in"
+
+# What each kind of person is, and whether they may decide and see. Written by hand: it is what must hold.
+PEOPLE: dict[str, tuple[str, bool, bool]] = {
+    "requester": ("who asked, an approver too", False, True),
+    "approver": ("member of the group that is asked", True, True),
+    "wrong group": ("approver in another group", False, True),
+    "delegate": ("stands in for an approver", True, True),
+    "past delegate": ("stood in until yesterday", False, True),
+    "deactivated": ("an approver, switched off", False, False),
+    "view-only staff": ("auditor", False, True),
+    "superuser": ("in no group", False, True),
+    "chat user": ("no staff", False, False),
+    "anonymous": ("not signed in", False, False),
+}
+
+
+@pytest.fixture
+def people(person: Callable[..., User], bob: User) -> dict[str, User]:
+    others = Group.objects.create(name="Others")
+    others.permissions.set(Permission.objects.filter(codename__in=["decide", "view_approvalrequest"]))
+    made = {
+        "requester": person("requester", roles.APPROVERS, staff=True),
+        "approver": person("approver", roles.APPROVERS, staff=True),
+        "wrong group": person("wrong", "Others", staff=True),
+        "delegate": person("delegate", "Others", staff=True),
+        "past delegate": person("past", "Others", staff=True),
+        "deactivated": person("gone", roles.APPROVERS, staff=True),
+        "view-only staff": person("viewer", roles.AUDITORS, staff=True),
+        "superuser": person("root", staff=True, superuser=True),
+        "chat user": person("chatter", roles.CHAT_USERS),
+    }
+    day = timedelta(days=1)
+    for name, ends in {"delegate": day, "past delegate": -day}.items():
+        now = timezone.now()
+        Delegation.objects.create(
+            delegator=bob, delegate=made[name], starts_at=now - 2 * day, ends_at=now + ends
+        )
+    return made
+
+
+def browser(user: User | None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        if user.username == "gone":  # with a session from before
+            User.objects.filter(pk=user.pk).update(is_active=False)
+    return client
+
+
+def read(answer: Any, *, shows: str) -> str:
+    if answer.status_code == 302:
+        return SIGN_IN if "/login/" in answer["Location"] else DECIDES
+    if answer.status_code in (403, 404):
+        return REFUSED
+    return DECIDES if shows in answer.content.decode() else SEES
+
+
+def the_list(user: User | None, request: ApprovalRequest) -> str:
+    answer = browser(user).get(f"{QUEUE}?status=all&mine=yes")
+    return read(answer, shows=str(request.pk))
+
+
+def the_page(user: User | None, request: ApprovalRequest) -> str:
+    """Also what a link in an e-mail opens: it decides nothing."""
+    return read(browser(user).get(page_of(request)), shows='value="reject"')
+
+
+def a_post(user: User | None, request: ApprovalRequest) -> str:
+    return read(post(browser(user), request, "approve"), shows="never")
+
+
+def the_bulk_action(user: User | None, request: ApprovalRequest) -> str:
+    data = {
+        "action": "approve_selected",
+        "_selected_action": [str(request.pk)],
+        "confirmed": "yes",
+        f"digest-{request.pk}": request.tool_call.args_digest,
+    }
+    answer = browser(user).post(QUEUE, data)
+    if answer.status_code == 302 and "/login/" not in answer["Location"]:
+        request.refresh_from_db()
+        return SEES if request.is_pending else DECIDES  # told why not, on the list
+    return read(answer, shows="never")
+
+
+def the_port(user: User | None, request: ApprovalRequest) -> str:
+    """What the chat page, a socket and an API call."""
+    try:
+        decisions.decide(user or AnonymousUser(), request.tool_call_id, {"type": "approve"})  # type: ignore[arg-type]
+    except (RuntimeRefusal, User.DoesNotExist):
+        return REFUSED
+    return DECIDES
+
+
+def the_command(user: User | None, request: ApprovalRequest) -> str:
+    try:
+        call_command("decide", str(request.pk), "approve", "--as", user.username if user else "nobody")
+    except CommandError:
+        return REFUSED
+    return DECIDES
+
+
+DOORS: dict[str, Callable[[User | None, ApprovalRequest], str]] = {
+    "queue: mine": the_list,
+    "page, e-mail link": the_page,
+    "crafted POST": a_post,
+    "bulk action": the_bulk_action,
+    "port (chat, socket, API)": the_port,
+    "command": the_command,
+}
+READING = ("queue: mine", "page, e-mail link")
+
+
+def expected(door: str, name: str) -> str:
+    _, may_decide, may_see = PEOPLE[name]
+    if may_decide:
+        return DECIDES
+    if door in ("port (chat, socket, API)", "command"):
+        return REFUSED
+    if not may_see:
+        return SIGN_IN
+    if (
+        door == "bulk action"
+    ):  # only who has the permission is offered the action; the rest of the list is shown
+        return SEES
+    return SEES if door in READING else REFUSED
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+@pytest.mark.parametrize("door", DOORS)
+def test_the_door_lets_in_whom_it_should(people, waiting, door: str, name: str) -> None:
+    approval = waiting(people["requester"])
+    user = people.get(name)
+    if user is not None and name == "deactivated" and door not in ("port (chat, socket, API)", "command"):
+        browser(user)
+    elif name == "deactivated":
+        User.objects.filter(pk=user.pk).update(is_active=False)
+
+    found = DOORS[door](user, approval)
+
+    assert found == expected(door, name)
+    approval.refresh_from_db()
+    assert approval.is_pending is not (found == DECIDES and door not in READING)
+
+
+def table() -> str:
+    lines = ["| who | " + " | ".join(DOORS) + " |", "| --- |" + " --- |" * len(DOORS)]
+    for name, (what, _, _) in PEOPLE.items():
+        cells = " | ".join(expected(door, name) for door in DOORS)
+        lines.append(f"| {name}: {what} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documents_table_is_this_tests() -> None:
+    text = PAGE.read_text()
+    before, _, rest = text.partition(BEGIN)
+    shown, _, after = rest.partition(END)
+    if os.environ.get("WRITE_TABLES"):
+        PAGE.write_text(f"{before}{BEGIN}{table()}{END}{after}")
+        shown = table()
+
+    assert shown == table()
