@@ -18,6 +18,7 @@ from runtime.models import ToolCall, ToolState
 from runtime.schemas import Decision
 
 from apps.approvals import arguments
+from apps.approvals.asked import asked as asked  # the rest of the port
 from apps.approvals.models import ApprovalRequest, RequestStatus
 from apps.approvals.permissions import objection_to
 

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals import decisions
+from apps.approvals import decisions, notifications
 from apps.approvals.models import ApprovalRequest, RequestStatus
 from apps.approvals.policy import asking_rule
 
@@ -34,13 +34,14 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
     if question is not None:
         rule = asking_rule(tool_call)
         expires = rule is not None and question == ApprovalRequest.Question.PERMISSION
-        ApprovalRequest.objects.create(
+        request = ApprovalRequest.objects.create(
             tool_call=tool_call,
             question=question,
             rule=rule,
             approvers=rule.approvers if rule else None,
             expires_at=rule.deadline if rule and expires else None,
         )
+        notifications.announce(request, "opened")
     if tool_call.state in MOOT:
         for request in tool_call.approval_requests.filter(status=RequestStatus.PENDING):
             request.close(MOOT[tool_call.state], in_time=False)
