@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,9 @@ TIME_LIMIT = 10.0  # seconds, all of it: connecting, sending, the answer
 ANSWER_LIMIT = 64 * 1024  # bytes that are read of an answer
 
 
+Headers = dict[str, str]
+
+
 class Unsuccessful(Exception):
     """It was not delivered. `is_final`: trying again would change nothing."""
 
@@ -26,7 +29,7 @@ class Unsuccessful(Exception):
         self.is_final = is_final
 
 
-def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+def post(url: str, body: bytes, headers: Headers) -> tuple[int, bytes]:
     """The status, always 2xx, and the beginning of the answer. Raises Unsuccessful, for a redirect too."""
     network = GuardedNetwork(time.monotonic() + TIME_LIMIT)
     try:
@@ -41,10 +44,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]
         raise Unsuccessful(_("It could not be reached: %(why)s") % {"why": error}) from error
 
 
-def _post(
-    pool: httpcore.ConnectionPool, url: str, body: bytes, headers: Mapping[str, str]
-) -> tuple[int, bytes]:
-    fixed: dict[str | bytes, str | bytes] = {
+def _post(pool: httpcore.ConnectionPool, url: str, body: bytes, headers: Headers) -> tuple[int, bytes]:
+    fixed = {
         "User-Agent": "Countersign",
         "Accept-Encoding": "identity",
         "Content-Type": "application/json",

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -318,7 +319,7 @@ def test_the_address_that_was_looked_at_is_the_one_connected_to(monkeypatch, rec
 
     def resolve(host, *_args, **_options):
         asked.append(host)
-        return [(0, 0, 0, "", ("127.0.0.1", receiver.port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", receiver.port))]
 
     monkeypatch.setattr(addresses.socket, "getaddrinfo", resolve)
 
