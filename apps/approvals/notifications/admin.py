@@ -111,33 +111,6 @@ class WebhookEndpointAdmin(EndpointAdmin):
         messages.info(request, _("Saved. A test is on its way: this page says what came of it."))
         return HttpResponseRedirect(reverse("admin:approvals_delivery_change", args=[test.pk]))
 
-    def get_urls(self) -> list[URLPattern]:
-        mine = path(
-            "mine/", self.admin_site.admin_view(self.mine_view), name="approvals_webhookendpoint_mine"
-        )
-        return [mine, *super().get_urls()]
-
-    @method_decorator(csrf_protect)
-    def mine_view(self, request: HttpRequest) -> HttpResponse:
-        """The e-mail preferences of whoever is signed in and may decide."""
-        user = person(request)
-        if not user.has_perm(DECIDE):
-            raise PermissionDenied
-        chosen = Preference.objects.filter(user=user).first()
-        preference = chosen or _default_of(user)
-        form = PreferenceForm(request.POST or None, instance=preference)
-        if request.method == "POST" and form.is_valid():
-            form.save()
-            messages.success(request, _("Saved."))
-            return HttpResponseRedirect(reverse("admin:approvals_webhookendpoint_mine"))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("E-mail about approvals"),
-            "form": form,
-            "is_default": chosen is None,
-        }
-        return TemplateResponse(request, PREFERENCES_TEMPLATE, context, status=422 if form.errors else 200)
-
 
 def _default_of(user: Any) -> Preference:
     """What holds until they choose."""
@@ -153,6 +126,31 @@ class GroupPreferenceAdmin(GroupAdmin):
     form = GroupPreferenceForm
     list_display = ["group", "mode", "every"]
     list_select_related = ["group"]
+
+    def get_urls(self) -> list[URLPattern]:
+        mine = path("mine/", self.admin_site.admin_view(self.mine_view), name="approvals_preference_mine")
+        return [mine, *super().get_urls()]
+
+    @method_decorator(csrf_protect)
+    def mine_view(self, request: HttpRequest) -> HttpResponse:
+        """The e-mail preferences of whoever is signed in and may decide."""
+        user = person(request)
+        if not user.has_perm(DECIDE):
+            raise PermissionDenied
+        chosen = Preference.objects.filter(user=user).first()
+        preference = chosen or _default_of(user)
+        form = PreferenceForm(request.POST or None, instance=preference)
+        if request.method == "POST" and form.is_valid():
+            form.save()
+            messages.success(request, _("Saved."))
+            return HttpResponseRedirect(reverse("admin:approvals_preference_mine"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("E-mail about approvals"),
+            "form": form,
+            "is_default": chosen is None,
+        }
+        return TemplateResponse(request, PREFERENCES_TEMPLATE, context, status=422 if form.errors else 200)
 
 
 class AttemptInline(Attempts):
@@ -211,6 +209,9 @@ class DeliveryAdmin(OutboxAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Delivery | None = None) -> list[str]:
         return [str(name) for name in self.fields or []]
+
+    def save_model(self, request: HttpRequest, obj: Delivery, form: Any, change: bool) -> None:
+        """Nothing: it would write back what the page has read, over what a worker has written since."""
 
     @admin.display(description=gettext_lazy("recipient"))
     def recipient(self, delivery: Delivery) -> str:

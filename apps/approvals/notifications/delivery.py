@@ -23,6 +23,7 @@ from apps.approvals.notifications.models import (
     DeliveryAttempt,
     DeliveryStatus,
     Kind,
+    WebhookEndpoint,
 )
 from apps.approvals.notifications.wanted import is_wanted
 
@@ -32,6 +33,7 @@ LEASE = timedelta(seconds=90)  # longer than any try can take
 DELAYS = (30, 120, 300, 900, 2400)  # seconds to the next try; a little over an hour in all
 MAX_TRIES = len(DELAYS) + 1
 JITTER = 0.2  # share of a delay: endpoints that come back are not met by all at once
+AT_ONCE_TO_ONE = 4  # attempts under way to one webhook
 TOGETHER = 1000  # in one message at most
 
 Outcome = DeliveryAttempt.Outcome
@@ -71,7 +73,7 @@ def claim(delivery_id: UUID) -> list[Delivery]:
         due = (
             Delivery.due().filter(person=first.person_id, endpoint=first.endpoint_id).exclude(kind=Kind.TEST)
         )
-    if not Delivery.due().filter(pk=delivery_id).exists():
+    if _is_busy(first.endpoint) or not Delivery.due().filter(pk=delivery_id).exists():
         return []
     ids = list(due.order_by("created_at").values_list("pk", flat=True)[:TOGETHER])
     Delivery.objects.filter(pk__in=ids).update(
@@ -93,10 +95,17 @@ def _goes_with_others(delivery: Delivery) -> bool:
 
 def _one_at_a_time(delivery: Delivery) -> None:
     """Until the end of the transaction: two claims for one recipient would split what belongs together."""
-    alone = delivery.channel == Channel.WEBHOOK and not _goes_with_others(delivery)
-    key = str(delivery.pk if alone else (delivery.channel, delivery.person_id, delivery.endpoint_id))
+    key = f"delivery {delivery.channel} {delivery.person_id} {delivery.endpoint_id}"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"delivery {key}"])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+
+
+def _is_busy(endpoint: WebhookEndpoint | None) -> bool:
+    """One that hangs must not keep all of a worker's slots; what is turned away comes again in seconds."""
+    if endpoint is None:
+        return False
+    under_way = endpoint.deliveries.filter(status=DeliveryStatus.SENDING, lease_expires_at__gt=Now())
+    return under_way.count() >= AT_ONCE_TO_ONE
 
 
 def _send(deliveries: list[Delivery]) -> int | None:

@@ -52,7 +52,9 @@ def _post(pool: httpcore.ConnectionPool, url: str, body: bytes, headers: Headers
         **headers,
     }
     bounds = dict.fromkeys(("connect", "read", "write", "pool"), TIME_LIMIT)
-    with pool.stream("POST", url, headers=fixed, content=body, extensions={"timeout": bounds}) as answer:
+    with pool.stream(
+        "POST", url, headers=list(fixed.items()), content=body, extensions={"timeout": bounds}
+    ) as answer:
         if answer.status // 100 == 3:
             raise Unsuccessful(_("It redirects elsewhere, which is not followed."), status=answer.status)
         if answer.status // 100 != 2:

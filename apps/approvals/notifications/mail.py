@@ -47,7 +47,7 @@ def compose(person: User, deliveries: list[Delivery]) -> EmailMultiAlternatives:
         "more": max(0, len(notices) - SHOWN),
         "is_single": len(notices) == 1,
         "queue_url": queue_url(),
-        "preferences_url": absolute(reverse("admin:approvals_webhookendpoint_mine")),
+        "preferences_url": absolute(reverse("admin:approvals_preference_mine")),
         "language": translation.get_language(),
     }
     several = _("%(count)d approval requests") % {"count": len(notices)}

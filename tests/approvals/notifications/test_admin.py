@@ -14,7 +14,7 @@ from apps.approvals.notifications.models import Delivery, DeliveryAttempt, Prefe
 from tests.approvals.notifications.conftest import perform_due
 
 WEBHOOKS = "/admin/approvals/webhookendpoint/"
-MINE = "/admin/approvals/webhookendpoint/mine/"
+MINE = "/admin/approvals/grouppreference/mine/"
 DELIVERIES = "/admin/approvals/delivery/"
 GROUPS = "/admin/approvals/grouppreference/"
 HOOK = {

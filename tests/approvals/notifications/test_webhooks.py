@@ -216,6 +216,17 @@ def test_of_many_workers_at_once_one_sends_it(alice, waiting, endpoint, receiver
     assert len(receiver.received) == 1
 
 
+def test_an_endpoint_that_hangs_does_not_take_all_slots(alice, waiting, endpoint):
+    ours, other = endpoint(), endpoint(name="other")
+    for _ in range(delivery.AT_ONCE_TO_ONE + 1):
+        waiting(alice)
+    to_ours = [delivery.claim(row.pk) for row in ours.deliveries.order_by("created_at")]
+    to_other = delivery.claim(other.deliveries.first().pk)
+
+    assert [len(claimed) for claimed in to_ours] == [1] * delivery.AT_ONCE_TO_ONE + [0]
+    assert len(to_other) == 1
+
+
 def test_what_a_dead_process_left_is_sent_again(alice, waiting, endpoint, receiver):
     endpoint()
     waiting(alice)
