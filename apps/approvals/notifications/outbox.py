@@ -59,13 +59,12 @@ class _Outbox:
     rows: list[Delivery] = field(default_factory=list)
 
     def add_people(self, people: Iterable[User], group: Group | None) -> None:
-        wishes = _wishes(people, group)
-        wanted = [person for person, wish in wishes if self._is_wanted(wish)]
-        busy = self._told_lately("person", [person.pk for person in wanted])
-        for person, wish in wishes:
-            if person in wanted:
-                due = self._due(wish, is_busy=person.pk in busy)
-                self._add(channel=Channel.EMAIL, person=person, due_at=due)
+        wanted = [(person, wish) for person, wish in _wishes(people, group) if self._is_wanted(wish)]
+        at_once = [person.pk for person, wish in wanted if wish.mode == Wish.Mode.AT_ONCE]
+        busy = self._told_lately("person", at_once)
+        for person, wish in wanted:
+            due = self._due(wish, is_busy=person.pk in busy)
+            self._add(channel=Channel.EMAIL, person=person, due_at=due)
 
     def add_endpoints(self, group: Group | None) -> None:
         theirs = Q(group__isnull=True) | Q(group=group)
@@ -112,7 +111,7 @@ class _Outbox:
 
 def _deciders(request: ApprovalRequest, group: Group) -> list[User]:
     able = User.objects.with_perm(DECIDE, backend=MODEL_BACKEND).filter(groups=group).exclude(email="")
-    return list(able.exclude(pk=request.tool_call.user_id).distinct().order_by("pk"))
+    return list(able.exclude(pk=request.tool_call.user_id).order_by("pk"))
 
 
 def _already_told(request: ApprovalRequest) -> list[User]:
