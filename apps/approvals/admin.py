@@ -33,6 +33,7 @@ from apps.approvals.filters import (
 from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm
 from apps.approvals.grant_form import GrantForm
 from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.notifications import admin as _notifications  # noqa: F401  (registers its pages)
 from apps.approvals.page import WIDE
 from apps.approvals.permissions import DECIDE, decidable, person
 

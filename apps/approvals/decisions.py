@@ -17,7 +17,8 @@ from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision,
 from runtime.models import ToolCall, ToolState
 from runtime.schemas import Decision
 
-from apps.approvals import outcomes, requests
+from apps.approvals import notifications, outcomes, requests
+from apps.approvals.asked import asked as asked  # the rest of the port
 from apps.approvals.models import ApprovalRequest, RequestStatus, Vote, Way
 from apps.approvals.permissions import Right, may_override, right_to
 
@@ -138,6 +139,8 @@ def _close(
     if not request.close(made.status, decided_by=user, reason=note, via=right.via):
         request.refresh_from_db()
         raise AlreadyDecided(already(request))
+    if right.via == Way.BREAK_GLASS:
+        notifications.announce(request, "break_glass")
     runs.resume(tool_call)  # first, so that the worker is woken before anything is announced
     decided = tool_call.advance(
         made.state, decision=decision["type"], decided_by=user, decided_at=Now(), reason=note, **made.fields

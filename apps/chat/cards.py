@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from runtime.models import ToolCall, ToolState
+from runtime import decisions
+from runtime.models import UNSETTLED, ToolCall, ToolState
 
 # state -> (tone, icon); the state's name stands beside them, so colour alone tells nothing.
 LOOKS: dict[str, tuple[str, str]] = {
@@ -81,6 +83,11 @@ class Card:
     @property
     def icon(self) -> str:
         return LOOKS[self.call.state][1]
+
+    @cached_property
+    def asked(self) -> decisions.Asked | None:
+        """Who is asked about it now, while it waits."""
+        return decisions.asked(self.call) if self.call.state in UNSETTLED else None
 
     @property
     def is_open(self) -> bool:

@@ -133,6 +133,8 @@ COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS",
 # The ports of runtime: who judges a tool call, and who decides on one that waits.
 COUNTERSIGN_POLICY = "apps.approvals.policy"
 COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
+# All that workers of the queue `maintenance` perform.
+JOBS = ("apps.approvals.notifications.delivery.perform",)
 
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
@@ -251,6 +253,10 @@ EMAIL_HOST_USER = env.text("COUNTERSIGN_EMAIL_USER")
 EMAIL_HOST_PASSWORD = env.text("COUNTERSIGN_EMAIL_PASSWORD")
 EMAIL_USE_TLS = env.boolean("COUNTERSIGN_EMAIL_TLS", False)
 EMAIL_TIMEOUT = 10
+# What links in notifications begin with.
+PUBLIC_URL = env.url("COUNTERSIGN_PUBLIC_URL") or "http://localhost:8000/"
+# Hosts that webhooks may go to although they are internal, and with http:// too.
+WEBHOOK_INTERNAL_HOSTS = env.names("COUNTERSIGN_WEBHOOK_HOSTS", [])
 DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
 
 # --- what operators see -----------------------------------------------------------------------------------
