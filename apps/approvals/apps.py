@@ -9,4 +9,9 @@ class ApprovalsConfig(AppConfig):
     verbose_name = _("Approvals")
 
     def ready(self) -> None:
+        from runtime import audit
+
         from apps.approvals import invariants, receivers  # noqa: F401  (connects them)
+        from apps.approvals.models import PolicyRule
+
+        audit.follow(PolicyRule)
