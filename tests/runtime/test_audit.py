@@ -16,7 +16,7 @@ from pytest_django.fixtures import Settings
 from runtime import audit, invariants
 from runtime.audit import chain
 from runtime.audit.verify_export import Broken
-from runtime.models import AuditEvent, Run, Thread, ToolState
+from runtime.models import AuditEvent, Run, Thread, ToolCall, ToolState
 
 from tests.support.chain import tamper
 from tests.support.engines import Engine, take_turn
@@ -329,10 +329,8 @@ def test_a_settled_call_without_its_events_is_named(
     engine: Engine, thread: Thread, order: object, rules: object
 ) -> None:
     tell("a")
-    take_turn(engine, thread, 'call find_orders with {"customer": "Ada"}')
-    call = thread.tool_calls.first()
-    assert call is not None
-    type(call).objects.filter(pk=call.pk).update(state=ToolState.FAILED)  # past the one place that changes it
+    take_turn(engine, thread, 'call refund_order with {"order_number": 1042, "amount": "5.00", "reason": "late"}')
+    ToolCall.objects.filter(thread=thread).update(state=ToolState.FAILED)  # past the one place that changes it
 
     assert "call-not-audited" in {found.name for found in invariants.violations()}
 

@@ -16,10 +16,9 @@ INSERT INTO runtime_audithead (seq, hash, at) VALUES (0, '', '-infinity');
 # At the commit, so that the head is locked for its length only: taken by the statement that appends, the lock would
 # be held together with rows locked later, and two transactions would wait for each other.
 #
-# SET CONSTRAINTS first does what else was left for the commit: a foreign key's check locks the row it refers to, and
-# must not wait for one while the head is held. It also runs this function for the transaction's other events; whichever
-# call comes through first seals them all, in the order in which they were written. Only events of the own transaction
-# can be seen without a number.
+# And last in the commit: a foreign key that is checked there locks the row it refers to, and must not wait for one while
+# the head is held. Deferred triggers run in the order in which they were queued; the first of them touches its event
+# once more, which queues the seal behind all others. Only events of the own transaction can be seen without a number.
 SEAL = """
 CREATE FUNCTION runtime_audit_seal() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -29,11 +28,6 @@ DECLARE
     event record;
     previous varchar(64);
 BEGIN
-    PERFORM 1 FROM runtime_auditevent WHERE id = NEW.id AND seq IS NULL;
-    IF NOT FOUND THEN
-        RETURN NULL;
-    END IF;
-    SET CONSTRAINTS ALL IMMEDIATE;
     SELECT * INTO STRICT head FROM runtime_audithead FOR UPDATE;
     FOR event IN SELECT id, body FROM runtime_auditevent WHERE seq IS NULL ORDER BY id LOOP
         previous := head.hash;
@@ -52,8 +46,18 @@ BEGIN
     UPDATE runtime_audithead SET seq = head.seq, hash = head.hash, at = head.at WHERE seq < head.seq;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER audit_seal AFTER INSERT ON runtime_auditevent
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION runtime_audit_seal();
+CREATE FUNCTION runtime_audit_queue() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NEW.id = (SELECT id FROM runtime_auditevent WHERE seq IS NULL ORDER BY id LIMIT 1) THEN
+        UPDATE runtime_auditevent SET hash = hash WHERE id = NEW.id;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER audit_queue AFTER INSERT ON runtime_auditevent
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION runtime_audit_queue();
+CREATE CONSTRAINT TRIGGER audit_seal AFTER UPDATE ON runtime_auditevent
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.seq IS NULL) EXECUTE FUNCTION runtime_audit_seal();
 """
 
 # A trigger within a trigger is the seal's own UPDATE.
@@ -89,7 +93,7 @@ BEGIN
 END $$;
 """
 DROP_HEAD = "DROP TABLE runtime_audithead"
-DROP_SEAL = "DROP TRIGGER audit_seal ON runtime_auditevent; DROP FUNCTION runtime_audit_seal()"
+DROP_SEAL = "DROP FUNCTION runtime_audit_queue() CASCADE; DROP FUNCTION runtime_audit_seal() CASCADE"
 DROP_REFUSE = "DROP FUNCTION runtime_audit_refuse() CASCADE"
 DROP_GUARD = "DROP FUNCTION runtime_audit_guard() CASCADE"
 
