@@ -31,11 +31,13 @@ def tell(*names: str) -> None:
 
 def verify(*args: str) -> dict[str, Any]:
     out = io.StringIO()
+    code: object = 0
     try:
         call_command("verify_audit", "--json", *args, stdout=out)
     except SystemExit as error:
-        assert error.code == 1
+        code = error.code
     found: dict[str, Any] = json.loads(out.getvalue())
+    assert code == (0 if found["holds"] else 1)
     return found
 
 
@@ -58,13 +60,13 @@ def test_events_of_a_transaction_keep_their_order_and_follow_on_those_before() -
 
 def test_what_is_rolled_back_leaves_no_gap() -> None:
     tell("a")
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
-        tell("lost")
-        raise ZeroDivisionError
     with transaction.atomic():
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        tell("lost")
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        with transaction.atomic():
             tell("lost as well")
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
         tell("b")
 
     assert actions() == ["test.a", "test.b"]
@@ -179,9 +181,10 @@ def test_raw_sql_of_the_application_is_refused(statement: str) -> None:
 
 
 def test_an_event_is_not_changed_before_its_commit_either() -> None:
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+    with transaction.atomic():
         tell("a")
-        AuditEvent.objects.filter(seq=None).update(hash="mine", seq=1)
+        with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+            AuditEvent.objects.filter(seq=None).update(hash="mine", seq=1)
 
 
 def test_a_body_that_is_no_json_is_refused() -> None:
@@ -329,8 +332,12 @@ def test_a_settled_call_without_its_events_is_named(
     engine: Engine, thread: Thread, order: object, rules: object
 ) -> None:
     tell("a")
-    take_turn(engine, thread, 'call refund_order with {"order_number": 1042, "amount": "5.00", "reason": "late"}')
-    ToolCall.objects.filter(thread=thread).update(state=ToolState.FAILED)  # past the one place that changes it
+    take_turn(
+        engine, thread, 'call refund_order with {"order_number": 1042, "amount": "5.00", "reason": "late"}'
+    )
+    ToolCall.objects.filter(thread=thread).update(
+        state=ToolState.FAILED
+    )  # past the one place that changes it
 
     assert "call-not-audited" in {found.name for found in invariants.violations()}
 

@@ -22,6 +22,7 @@ from runtime.audit.verify_export import Broken, Link, check_links
 logger = logging.getLogger(__name__)
 
 ANCHOR_EVERY = 60.0  # seconds
+LINK = ("seq", "at", "previous", "hash", "body")
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def links(*, after: int = 0, until: int | None = None) -> Iterator[Link]:
     rows = AuditEvent.objects.filter(seq__gt=after).order_by("seq")
     if until is not None:
         rows = rows.filter(seq__lte=until)
-    for seq, at, *rest in rows.values_list("seq", "at", "previous", "hash", "body").iterator():
-        yield Link(seq, time_text(at), *rest)
+    for seq, at, previous, digest, body in rows.values_list(*LINK).iterator():
+        yield Link(seq or 0, time_text(at), previous, digest, body)
 
 
 def time_text(at: datetime | None) -> str:

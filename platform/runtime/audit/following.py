@@ -48,7 +48,7 @@ class _Followed:
             uid = f"audit of {self.model._meta.label}"
             signal.connect(receiver, sender=self.model, weak=False, dispatch_uid=uid)
         for field in self.many:
-            through = field.remote_field.through  # type: ignore[attr-defined]  # of a relation it is there
+            through = field.remote_field.through
             uid = f"audit of {self.model._meta.label}.{field.name}"
             m2m_changed.connect(self._of_many(field), sender=through, weak=False, dispatch_uid=uid)
 
