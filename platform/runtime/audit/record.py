@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 VALUE_LIMIT = 4000  # characters of one text; of a longer one its beginning is kept, with its SHA-256
+ID_LIMIT = 200  # characters; PostgreSQL has an index of them, which can't hold any length
 
 Subject = Model | tuple[str, str]
 """A row, or (kind, id) of what is none or no longer."""
@@ -74,7 +75,7 @@ def append(
         "actor_id": actor_id,
         "address": origin.address,
         "request_id": origin.request_id,
-        "subject": {"kind": kind, "id": subject_id},
+        "subject": {"kind": kind, "id": subject_id[:ID_LIMIT]},
         "before": before,
         "after": after,
         "reason": reason,

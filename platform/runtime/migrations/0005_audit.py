@@ -19,7 +19,10 @@ INSERT INTO runtime_audithead (seq, hash, at) VALUES (0, '', '-infinity');
 # And last in the commit: a foreign key that is checked there locks the row it refers to, and must not wait for one while
 # the head is held. Deferred triggers run in the order in which they were queued; the first of them touches its event
 # once more, which queues the seal behind all others. Only events of the own transaction can be seen without a number.
+#
+# What runs as the owner must not find a temporary table of the caller's in place of ours.
 SEAL = """
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 CREATE FUNCTION runtime_audit_seal() RETURNS trigger LANGUAGE plpgsql
     SECURITY DEFINER SET search_path FROM CURRENT AS $$
 <<seal>>
