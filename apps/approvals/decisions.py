@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from runtime import events, ledger, runs
+from runtime import audit, events, ledger, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
 from runtime.models import ToolCall, ToolState
 from runtime.schemas import Decision
@@ -125,6 +125,7 @@ def _ask_by_other_rule(
     if not request.close(RequestStatus.SUPERSEDED, decided_by=user, reason=message):
         raise AlreadyDecided(already(request))
     _rewrite(request.tool_call, args)
+    audit.append("approval_request.superseded", subject=request, actor=user, reason=message)
     anew = requests.open_request(request.tool_call, request.question)
     transaction.on_commit(lambda: events.notify("approvals"))
     if isinstance(right_to(user, anew), Right) and "approve" in outcomes.allowed(anew):
@@ -140,6 +141,7 @@ def _close(
         request.refresh_from_db()
         raise AlreadyDecided(already(request))
     if right.via == Way.BREAK_GLASS:
+        audit.append("approval_request.overridden", subject=request, actor=user, reason=note)
         notifications.announce(request, "break_glass")
     runs.resume(tool_call)  # first, so that the worker is woken before anything is announced
     decided = tool_call.advance(

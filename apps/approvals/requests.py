@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
-from runtime import events, runs
+from runtime import audit, events, runs
 from runtime.models import ToolCall, ToolState
 
 from apps.approvals import notifications
@@ -66,6 +66,7 @@ def _in_turn(due: QuerySet[ApprovalRequest], pk: UUID, act: Callable[[ApprovalRe
 
 def _remind(request: ApprovalRequest) -> None:
     ApprovalRequest.objects.filter(pk=request.pk).update(remind_at=None)
+    audit.append("approval_request.reminded", subject=request)
     notifications.announce(request, "reminded")
 
 
@@ -79,6 +80,9 @@ def _expire(request: ApprovalRequest) -> None:
             remind_at=rule.after(rule.remind_after),
         )
         request.refresh_from_db(fields=["approvers", "escalated_at"])
+        audit.append(
+            "approval_request.escalated", subject=request, after={"approvers": str(rule.escalate_to)}
+        )
         notifications.announce(request, "escalated")
         _tell()
         return
@@ -111,6 +115,7 @@ def ask_anew(request: ApprovalRequest) -> None:
         ApprovalRequest.objects.filter(pk=request.pk).update(version=None)
         return
     request.close(RequestStatus.SUPERSEDED, in_time=False)
+    audit.append("approval_request.superseded", subject=request, reason="The policy has changed.")
     open_request(request.tool_call, request.question)
     _tell()
 

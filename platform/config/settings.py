@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "apps.observability.middleware.request_context",
+    "runtime.audit.middleware.audit_origin",
     "axes.middleware.AxesMiddleware",
     "config.middleware.say_when_away",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -171,6 +172,12 @@ EVENT_LOG_TTL = env.seconds("COUNTERSIGN_EVENT_LOG_TTL", 3600.0)  # after the la
 
 KEEP_THREADS_DAYS = env.integer("COUNTERSIGN_KEEP_THREADS_DAYS", 365, minimum=1)
 KEEP_CHECKPOINTS_DAYS = env.integer("COUNTERSIGN_KEEP_CHECKPOINTS_DAYS", 30, minimum=1)
+
+# The head of the audit's chain, outside of the database: best on a disk that its administrators can't write to.
+AUDIT_ANCHOR = env.text("COUNTERSIGN_AUDIT_ANCHOR") or str(HOME / "audit-anchor.jsonl")
+# The private key that signs exports of the audit.
+AUDIT_KEY_IS_OURS = not env.text("COUNTERSIGN_AUDIT_KEY")
+AUDIT_KEY = env.text("COUNTERSIGN_AUDIT_KEY") or str(HOME / "audit-key.pem")
 
 # --- people -----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from django.db.models import Exists, Expression, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from runtime import signals
+from runtime import audit, signals
 from runtime.exceptions import LeaseLost
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ class Thread(models.Model):
 
     def withdraw_from_owner(self) -> None:
         """Its owner deletes it: it is gone for them, and kept for the audit."""
-        Thread.objects.filter(pk=self.pk, deleted_at__isnull=True).update(deleted_at=Now())
+        with transaction.atomic():
+            if Thread.objects.filter(pk=self.pk, deleted_at__isnull=True).update(deleted_at=Now()):
+                audit.append("thread.deleted", subject=self, thread_id=self.pk)
 
 
 class RunStatus(models.TextChoices):
@@ -552,3 +554,6 @@ class ToolCall(models.Model):
             return False
         signals.tool_call_changed.send(ToolCall, tool_call=self)
         return True
+
+
+from runtime.audit.models import AuditEvent as AuditEvent  # noqa: E402  (Django looks for models here)
