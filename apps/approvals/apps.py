@@ -33,4 +33,4 @@ class ApprovalsConfig(AppConfig):
         for model in followed:
             audit.follow(model)
         audit.follow(models.Comment, hidden={"text"})
-        audit.follow(WebhookEndpoint, hidden={"secret"})
+        audit.follow(WebhookEndpoint, hidden={"url", "sealed_secret"})
