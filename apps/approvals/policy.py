@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from accounts.models import User
 from django.utils.translation import gettext as _
 from runtime.models import ToolCall
 from runtime.policy import Verdict
 
+from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
 from apps.approvals.permissions import objection_to
-
-
-def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
-    """Any matching deny, else the first match by priority."""
-    graph_id = tool_call.assistant.graph_id
-    rules = [
-        rule
-        for rule in PolicyRule.objects.filter(is_enabled=True).select_related("approvers")
-        if fnmatchcase(tool_call.tool, rule.tool) and fnmatchcase(graph_id, rule.assistant)
-    ]
-    denying = [rule for rule in rules if rule.verdict == PolicyRule.Verdict.DENY]
-    return next(iter(denying or rules), None)
 
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
