@@ -1,8 +1,8 @@
-"""The queue, the decision page and the policy in the admin. Nothing here writes a decision: the service does."""
+"""The queue and the decision page in the admin. Nothing here writes a decision: the service does."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.csrf import csrf_protect
 from runtime.exceptions import InvalidDecision, RuntimeRefusal
 
-from apps.approvals import bulk, columns, page
+from apps.approvals import bulk, columns, page, rule_admin, version_admin  # noqa: F401  (registers them)
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     ALL,
@@ -28,15 +28,10 @@ from apps.approvals.filters import (
     StatusFilter,
     ToolFilter,
 )
-from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm
-from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.forms import ArgumentsForm, DecisionForm
+from apps.approvals.models import ApprovalRequest
 from apps.approvals.page import WIDE
 from apps.approvals.permissions import DECIDE, decidable, person
-
-if TYPE_CHECKING:
-    RuleAdmin = admin.ModelAdmin[PolicyRule]
-else:
-    RuleAdmin = admin.ModelAdmin
 
 DECISION_TEMPLATE = "admin/approvals/approvalrequest/change_form.html"
 
@@ -199,21 +194,3 @@ def _decide(
             % {"names": ", ".join(touched)}
         )
     decide_request(person(request), approval.pk, decision)
-
-
-@admin.register(PolicyRule)
-class PolicyRuleAdmin(RuleAdmin):
-    form = PolicyRuleForm
-    list_display = ["name", "meaning", "priority", "is_enabled", "updated_at"]
-    list_filter = ["verdict", "is_enabled", "approvers"]
-    list_select_related = ["approvers"]
-    search_fields = ["name", "tool", "assistant"]
-    save_as = False
-
-    @admin.display(description=gettext_lazy("what it means"))
-    def meaning(self, rule: PolicyRule) -> str:
-        return rule.meaning
-
-    def save_model(self, request: HttpRequest, obj: PolicyRule, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        messages.info(request, _("From now on: %(meaning)s") % {"meaning": obj.meaning})

@@ -36,6 +36,7 @@ from apps.approvals.models.rules import Comparison, Operator
 SHOWN = 200  # characters of what was found
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _NUMERIC = (*ORDERED, Operator.LONGER)
+_OPERATORS = frozenset(Operator.values)
 _CHOSEN = (Operator.EQUALS, Operator.DIFFERS, *LISTED)
 
 
@@ -45,18 +46,28 @@ class Unreadable(ValueError):
 
 class Finding(NamedTuple):
     holds: Answer
-    found: str
-    """What the call says, as JSON."""
+    values: Sequence[Any]
+
+    @property
+    def found(self) -> str:
+        """What the call says, as JSON."""
+        return _shown(self.values)
+
+
+def check(condition: Comparison) -> None:
+    """Raises Unreadable."""
+    problems = objections(condition.argument, condition.operator, condition.value)
+    if problems:
+        raise Unreadable(" ".join(problems.values()))
 
 
 def evaluate(condition: Comparison, facts: Facts, *, every: bool) -> Finding:
-    """Of several values one is enough, or with `every` all must do: so for a rule that allows. Raises Unreadable."""
+    """For a row that `check` lets pass. Of several values one is enough; all must do with `every`, for a rule that
+    allows.
+    """
     name, operator, value = condition.argument, condition.operator, condition.value
-    problems = objections(name, operator, value)
-    if problems:
-        raise Unreadable(" ".join(problems.values()))
     values = facts.values(name)
-    return Finding(_holds(name, operator, value, values, every=every), _shown(values))
+    return Finding(_holds(name, operator, value, values, every=every), values)
 
 
 def _holds(name: str, operator: str, value: str, values: Sequence[Any], *, every: bool) -> Answer:
@@ -111,7 +122,7 @@ def objections(argument: str, operator: str, value: str, *, is_bound: bool = Fal
     problem = _of_argument(argument, is_bound=is_bound)
     if problem:
         return {"argument": problem}
-    if operator not in Operator.values:
+    if operator not in _OPERATORS:
         return {"operator": _("This is no operator.")}
     if argument == known.REQUESTER_GROUP and operator not in _CHOSEN:
         return {"operator": _("A group is compared by “is”, “is not”, “is one of” or “is none of”.")}

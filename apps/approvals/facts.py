@@ -88,9 +88,15 @@ class Facts:
         self.call = call
         self._moment = moment
         self._look_up = earlier or self._earlier
+        self._found: dict[str, list[Any]] = {}
 
     def values(self, name: str) -> list[Any]:
         """What the call says under `name`; one ABSENT when it says nothing."""
+        if name not in self._found:
+            self._found[name] = self._values(name)
+        return self._found[name]
+
+    def _values(self, name: str) -> list[Any]:
         if name == REQUESTER_GROUP:
             return list(self.groups)
         if name == HOUR:

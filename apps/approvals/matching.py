@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 from runtime.models import ToolCall
 
-from apps.approvals.conditions import Finding, Unreadable, evaluate
+from apps.approvals.conditions import Finding, Unreadable, check, evaluate
 from apps.approvals.facts import Facts
 from apps.approvals.models import Condition, PolicyRule
 
@@ -52,18 +52,18 @@ class Match:
 
 
 def enabled() -> list[PolicyRule]:
-    return in_order(PolicyRule.objects.filter(is_enabled=True).select_related("approvers"))
+    return sorted(PolicyRule.objects.filter(is_enabled=True).select_related("approvers"), key=in_turn)
 
 
-def in_order(rules: Iterable[PolicyRule]) -> list[PolicyRule]:
-    return sorted(rules, key=lambda rule: (rule.priority, rule.name))
+def in_turn(rule: PolicyRule) -> tuple[int, str]:
+    return rule.priority, rule.name
 
 
 def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
     """Any matching deny, else the first match by priority. As many queries with a thousand rules as with one."""
     rules = [rule for rule in enabled() if is_about(rule, tool_call)]
     facts = Facts(tool_call)
-    return met(examine(each, facts) for each in candidates(rules))
+    return winner(candidates(rules), lambda each: examine(each, facts, whole=False).matches)
 
 
 def candidates(rules: Sequence[PolicyRule]) -> list[Candidate]:
@@ -71,24 +71,31 @@ def candidates(rules: Sequence[PolicyRule]) -> list[Candidate]:
     return [Candidate(rule, list(rule.conditions.all())) for rule in rules]
 
 
-def met(matches: Iterable[Match]) -> PolicyRule | None:
-    """Of rules in order, the one that counts."""
-    rules = [match.rule for match in matches if match.matches]
-    denying = [rule for rule in rules if rule.verdict == PolicyRule.Verdict.DENY]
-    return next(iter(denying or rules), None)
+def winner(rules: Iterable[Candidate], matches: Callable[[Candidate], bool]) -> PolicyRule | None:
+    """Of rules in order, the one that counts. Once one matches, only those that deny are looked at."""
+    first = None
+    for each in rules:
+        is_denying = each.rule.verdict == PolicyRule.Verdict.DENY
+        if (first is None or is_denying) and matches(each):
+            if is_denying:
+                return each.rule
+            first = each.rule
+    return first
 
 
 def is_about(rule: PolicyRule, call: ToolCall) -> bool:
     return fnmatchcase(call.tool, rule.tool) and fnmatchcase(call.assistant.graph_id, rule.assistant)
 
 
-def examine(candidate: Candidate, facts: Facts) -> Match:
-    """Looks at every condition, so that the answer can be explained."""
+def examine(candidate: Candidate, facts: Facts, *, whole: bool = True) -> Match:
+    """Looks at every condition, so that the answer can be explained; without `whole`, until one is not met."""
     rule = candidate.rule
     if not is_about(rule, facts.call):
         return Match(rule, is_about=False)
     try:
-        checked = [_check(condition, facts, candidate) for condition in candidate.conditions]
+        for condition in candidate.conditions:
+            check(condition)
+        checked = list(_checked(candidate, facts, whole=whole))
     except DatabaseError:
         raise  # the transaction is broken: whoever asked refuses the call
     except Exception as error:
@@ -98,10 +105,13 @@ def examine(candidate: Candidate, facts: Facts) -> Match:
     return Match(rule, is_about=True, checked=checked, matches=all(each.is_met for each in checked))
 
 
-def _check(condition: Condition, facts: Facts, candidate: Candidate) -> Checked:
-    finding = evaluate(condition, facts, every=candidate.is_allowing)
-    is_met = not candidate.is_allowing if finding.holds is None else finding.holds
-    return Checked(condition, finding, is_met)
+def _checked(candidate: Candidate, facts: Facts, *, whole: bool) -> Iterator[Checked]:
+    for condition in candidate.conditions:
+        finding = evaluate(condition, facts, every=candidate.is_allowing)
+        is_met = not candidate.is_allowing if finding.holds is None else finding.holds
+        yield Checked(condition, finding, is_met)
+        if not (is_met or whole):
+            return
 
 
 def _log(rule: PolicyRule, call: ToolCall) -> None:

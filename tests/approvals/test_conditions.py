@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runtime.models import ToolCall
 
-from apps.approvals.conditions import Unreadable, evaluate, objections, within
+from apps.approvals.conditions import Unreadable, check, evaluate, objections, within
 from apps.approvals.facts import Facts
 from apps.approvals.models import Condition
 
 
 def answer(args: Any, argument: str, operator: str, value: str = "", *, every: bool = False) -> Any:
     condition = Condition(argument=argument, operator=operator, value=value)
+    check(condition)
     return evaluate(condition, Facts(ToolCall(args=args)), every=every).holds
 
 
