@@ -1,8 +1,8 @@
-"""The queue, the decision page and the policy in the admin. Nothing here writes a decision: the service does."""
+"""The queue and the decision page in the admin. Nothing here writes a decision: the service does."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_protect
 from runtime.exceptions import InvalidDecision, RuntimeRefusal
 from runtime.schemas import Decision
 
-from apps.approvals import bulk, columns, grants, page, standing_admin  # noqa: F401  (registers its models)
+from apps.approvals import bulk, columns, grants, page, rule_admin, standing_admin, version_admin  # noqa: F401
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     ALL,
@@ -30,17 +30,12 @@ from apps.approvals.filters import (
     StatusFilter,
     ToolFilter,
 )
-from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm
+from apps.approvals.forms import ArgumentsForm, DecisionForm
 from apps.approvals.grant_form import GrantForm
-from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.models import ApprovalRequest
 from apps.approvals.notifications import admin as _notifications  # noqa: F401  (registers its pages)
 from apps.approvals.page import WIDE
 from apps.approvals.permissions import DECIDE, decidable, person
-
-if TYPE_CHECKING:
-    RuleAdmin = admin.ModelAdmin[PolicyRule]
-else:
-    RuleAdmin = admin.ModelAdmin
 
 DECISION_TEMPLATE = "admin/approvals/approvalrequest/change_form.html"
 
@@ -244,21 +239,3 @@ def _grant(request: HttpRequest, approval: ApprovalRequest, form: GrantForm) -> 
     grants.give(user, approval, terms.pop("pattern"), **terms)
     decision = Decision(type="approve", message=terms["reason"], digest=request.POST.get("digest", ""))
     decide_request(user, approval.pk, decision)
-
-
-@admin.register(PolicyRule)
-class PolicyRuleAdmin(RuleAdmin):
-    form = PolicyRuleForm
-    list_display = ["name", "meaning", "priority", "is_enabled", "updated_at"]
-    list_filter = ["verdict", "is_enabled", "approvers"]
-    list_select_related = ["approvers"]
-    search_fields = ["name", "tool", "assistant"]
-    save_as = False
-
-    @admin.display(description=gettext_lazy("what it means"))
-    def meaning(self, rule: PolicyRule) -> str:
-        return rule.meaning
-
-    def save_model(self, request: HttpRequest, obj: PolicyRule, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        messages.info(request, _("From now on: %(meaning)s") % {"meaning": obj.meaning})

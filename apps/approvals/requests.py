@@ -14,9 +14,10 @@ from runtime import audit, events, runs
 from runtime.models import ToolCall, ToolState
 
 from apps.approvals import notifications
+from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, RuleVersion
 from apps.approvals.permissions import eligible_in
-from apps.approvals.policy import asking_rule, matching_rule
+from apps.approvals.policy import asking_rule
 
 AT_ONCE = 100  # in one look; the next comes in seconds
 
