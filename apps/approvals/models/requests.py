@@ -26,6 +26,10 @@ class RequestStatus(models.TextChoices):
     SUPERSEDED = "superseded", _("superseded")
 
 
+URGENCY = ("-risk", "expires_at", "created_at", "pk")
+"""The order of what waits: risk, then what expires first (what never does comes last), then age."""
+
+
 class Way(models.TextChoices):
     """By what right a decision was made."""
 
@@ -89,6 +93,10 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["status", "created_at"], name="request_by_status"),
             models.Index(fields=["expires_at"], name="request_by_expiry", condition=Q(status="pending")),
             models.Index(fields=["remind_at"], name="request_by_reminder", condition=Q(status="pending")),
+            models.Index(
+                fields=[*URGENCY[:3], "id"], name="request_by_urgency", condition=Q(status="pending")
+            ),
+            models.Index(fields=["-decided_at"], name="request_by_decision", condition=~Q(status="pending")),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
