@@ -20,7 +20,15 @@ from django.views.decorators.csrf import csrf_protect
 from runtime.exceptions import InvalidDecision, RuntimeRefusal
 from runtime.schemas import Decision
 
-from apps.approvals import bulk, comments, grants, page, queue, standing_admin  # noqa: F401  (registers its models)
+from apps.approvals import (
+    bulk,
+    columns,
+    comments,
+    grants,
+    page,
+    queue,
+    standing_admin,  # noqa: F401  (registers its models)
+)
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     GroupFilter,
@@ -50,6 +58,7 @@ class ApprovalRequestAdmin(RequestAdmin):
     """Read-only for everybody, superusers too: a request changes by a decision and by nothing else."""
 
     list_display = queue.WAITING_COLUMNS
+    list_display_links = [columns.tool]
     list_filter = [
         StatusFilter,
         MineFilter,

@@ -45,7 +45,8 @@ RISK_SIGNS = {Risk.LOW: "▽", Risk.NORMAL: "◇", Risk.HIGH: "▲"}
 @admin.display(description=gettext_lazy("risk"), ordering="risk")
 def risk(request: ApprovalRequest) -> SafeString:
     return format_html(
-        '<span class="risk risk--{}"><span aria-hidden="true">{}</span> {}</span>',
+        '{}<span class="risk risk--{}"><span aria-hidden="true">{}</span> {}</span>',
+        _card_label(_("risk")),
         request.risk,
         RISK_SIGNS.get(Risk(request.risk), ""),
         request.get_risk_display(),
@@ -54,10 +55,13 @@ def risk(request: ApprovalRequest) -> SafeString:
 
 @admin.display(description=gettext_lazy("request"), ordering="tool_call__tool")
 def tool(request: ApprovalRequest) -> SafeString:
-    name = visible.visible(request.tool_call.tool)
+    tags = [progress(request)]
     if request.question == ApprovalRequest.Question.OUTCOME:
-        return format_html('{} <span class="tag">{}</span>', name, _("cut off: what became of it?"))
-    return name
+        tags.append(_("cut off: what became of it?"))
+    if request.escalated_at and request.is_pending:
+        tags.append(_("escalated"))
+    shown = format_html_join("", ' <span class="tag">{}</span>', ((tag,) for tag in tags if tag))
+    return format_html("{}{}", visible.visible(request.tool_call.tool), shown)
 
 
 @admin.display(description=gettext_lazy("arguments"))
@@ -92,7 +96,12 @@ def why(request: ApprovalRequest) -> SafeString:
 
 @admin.display(description=gettext_lazy("asked"), ordering="created_at")
 def asked(request: ApprovalRequest) -> SafeString:
-    return age(request)
+    return format_html("{}{}", _card_label(_("asked")), age(request))
+
+
+def _card_label(text: str) -> SafeString:
+    """For phones, where a row is a card without the columns' headers."""
+    return format_html('<span class="card-label">{} </span>', text)
 
 
 def age(request: ApprovalRequest) -> SafeString:
@@ -101,9 +110,11 @@ def age(request: ApprovalRequest) -> SafeString:
 
 @admin.display(description=gettext_lazy("expires in"), ordering="expires_at")
 def expires(request: ApprovalRequest) -> SafeString:
+    label = _card_label(_("expires in"))
     if not request.is_pending or request.expires_at is None:
-        return format_html('<span class="quiet">{}</span>', _("never"))
-    return _countdown(request.expires_at, "{time}", timeuntil(request.expires_at, depth=1))
+        return format_html('{}<span class="quiet">{}</span>', label, _("never"))
+    left = timeuntil(request.expires_at, depth=1)
+    return format_html("{}{}", label, _countdown(request.expires_at, "{time}", left))
 
 
 def expiry(request: ApprovalRequest) -> SafeString:
@@ -140,11 +151,6 @@ def since(moment: datetime) -> str:
     if timezone.now() - moment < JUST_NOW:
         return _("just now")
     return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
-
-
-@admin.display(description=gettext_lazy("status"), ordering="status")
-def status(request: ApprovalRequest) -> SafeString:
-    return format_html('{}<div class="quiet">{}</div>', pill(request), progress(request))
 
 
 def progress(request: ApprovalRequest) -> str:

@@ -40,7 +40,6 @@ WAITING_COLUMNS = [
     columns.why,
     columns.asked,
     columns.expires,
-    columns.status,
 ]
 DECIDED_COLUMNS = [
     columns.tool,
