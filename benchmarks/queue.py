@@ -7,8 +7,10 @@ import http.client
 import time
 import urllib.parse
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
+from benchmarks import usage
 from benchmarks.load import percentiles
 from benchmarks.resume_latency import QUEUE, arguments
 from benchmarks.stack import Person, Stack, hidden_field, instant_model, running
@@ -32,41 +34,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--times", type=int, default=20, help="how often each is measured")
 
 
+@dataclass(frozen=True)
+class Measured:
+    times: list[float]
+    """Milliseconds of each."""
+    cpu: float
+    """Milliseconds of CPU that the web process took for one, whatever else the machine did meanwhile."""
+
+
 def run(*, sizes: str, times: int) -> None:
-    print(f"{times} times each, one after the other, one web process; milliseconds p50 / p95\n")
+    print(f"{times} times each, one after the other, one web process; ms p50 / p95 (of it CPU of the web)\n")
     measured = [(int(size), measure(int(size), times)) for size in sizes.split(",")]
     print("| | " + " | ".join(f"{size:,} waiting" for size, _ in measured) + " |")
     print("| --- |" + " ---: |" * len(measured))
     for name in measured[0][1]:
-        cells = (" / ".join(f"{value:.0f}" for value in percentiles(taken[name])) for _, taken in measured)
-        print(f"| {name} | {' | '.join(cells)} |")
+        print(f"| {name} | {' | '.join(cell(each[name]) for _, each in measured)} |")
 
 
-def measure(size: int, times: int) -> dict[str, list[float]]:
-    """Milliseconds of each, by its name."""
+def cell(measured: Measured) -> str:
+    return " / ".join(f"{value:.0f}" for value in percentiles(measured.times)) + f" ({measured.cpu:.0f})"
+
+
+def measure(size: int, times: int) -> dict[str, Measured]:
+    """What each takes, by its name."""
     with instant_model() as model, running(**model, COUNTERSIGN_WORKERS="1") as stack:
         waiting = stack.run("benchmarks.requests", "alice", str(size))
         alice, bob = Person(stack.base, "alice"), Person(stack.base, "bob")
-        taken = {name: timed(times, partial(get, bob, path)) for name, path in PAGES.items()}
         requests = ask(stack, alice, times + 1)
         if waiting < size or len(requests) <= times:
             raise RuntimeError(f"{waiting} requests were made, {len(requests)} by turns")
         page = f"{QUEUE}{requests[0]}/change/"
-        taken["decision page"] = timed(times, partial(get, bob, page))
-        todo = iter(requests)
-        forms = {request: form(bob, request) for request in requests}
-        taken["decision, its POST"] = timed(times, lambda: decide(bob, request := next(todo), forms[request]))
+        pages = {**PAGES, "decision page": page}
+        taken = {name: timed(stack, times, partial(get, bob, path)) for name, path in pages.items()}
+        todo = iter([(request, form(bob, request)) for request in requests])
+        taken["decision, its POST"] = timed(stack, times, lambda: decide(bob, *next(todo)))
     return taken
 
 
-def timed(times: int, do: Callable[[], None]) -> list[float]:
+def timed(stack: Stack, times: int, do: Callable[[], None]) -> Measured:
     do()  # warms up
-    taken = []
+    web = stack.processes()["web"]
+    before, taken = usage.cpu_seconds(web), []
     for _ in range(times):
         began = time.perf_counter()
         do()
         taken.append(1000 * (time.perf_counter() - began))
-    return taken
+    return Measured(taken, 1000 * (usage.cpu_seconds(web) - before) / times)
 
 
 def ask(stack: Stack, alice: Person, count: int) -> list[str]:

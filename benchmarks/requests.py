@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from accounts.models import User
     from runtime.models import Run, ToolCall
 
-    from apps.approvals.models import PolicyRule
+    from apps.approvals.models import ApprovalRequest, PolicyRule
 
 ROOT = Path(__file__).resolve().parents[1]
 THREADS = 100
@@ -87,7 +87,7 @@ def _call(run: Run, number: int, waiting: int) -> ToolCall:
     )
 
 
-def _request(call: ToolCall, number: int, rule: PolicyRule, bob: User) -> object:
+def _request(call: ToolCall, number: int, rule: PolicyRule, bob: User) -> ApprovalRequest:
     from django.utils import timezone
 
     from apps.approvals.models import ApprovalRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -103,7 +104,7 @@ class ApprovalRequestAdmin(RequestAdmin):
         return queue.QueueList
 
     def get_urls(self) -> list[URLPattern]:
-        views = [
+        views: list[tuple[str, Callable[..., HttpResponse], str]] = [
             ("<uuid:request_id>/decide/", self.decide_view, "decide"),
             ("<uuid:request_id>/grant/", self.grant_view, "grant"),
             ("<uuid:request_id>/comment/", self.comment_view, "comment"),

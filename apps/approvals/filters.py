@@ -8,12 +8,12 @@ from accounts.models import User
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.approvals.models import ApprovalRequest, RequestStatus
+from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
 from apps.approvals.permissions import DECIDE, decidable, person
 
 Requests = QuerySet[ApprovalRequest]
@@ -25,6 +25,7 @@ else:
 ALL = "all"
 DECIDED = "decided"
 MINE, EVERYBODYS = "yes", "no"
+NEWEST_DECISION = F("decided_at").desc(nulls_last=True)
 RECENT = 1000  # requests whose tools are offered as a filter: a look at all of them grows with the history
 
 
@@ -70,7 +71,7 @@ class MineFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         if not self.is_mine(request) or not isinstance(request.user, User):
             return queryset
-        return queryset.filter(pk__in=decidable(request.user).values("pk"))
+        return queryset & decidable(request.user)  # as `pk__in` it would be sorted in full for its first page
 
     @classmethod
     def is_mine(cls, request: HttpRequest) -> bool:
@@ -89,7 +90,7 @@ class ToolFilter(admin.SimpleListFilter):
         """The tools that were asked about of late."""
         requests = ApprovalRequest.objects.values_list("tool_call__tool", flat=True)
         waiting = requests.filter(status=RequestStatus.PENDING).order_by("-created_at")[:RECENT]
-        decided = requests.exclude(status=RequestStatus.PENDING).order_by("-decided_at")[:RECENT]
+        decided = requests.exclude(status=RequestStatus.PENDING).order_by(NEWEST_DECISION)[:RECENT]
         return [(tool, tool) for tool in sorted(waiting.union(decided))]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
@@ -101,8 +102,10 @@ class GroupFilter(admin.SimpleListFilter):
     parameter_name = "group"
 
     def lookups(self, request: HttpRequest, model_admin: RequestAdmin) -> list[tuple[str, str]]:
-        is_asked = Exists(ApprovalRequest.objects.filter(approvers=OuterRef("pk")))
-        return [(str(group.pk), group.name) for group in Group.objects.filter(is_asked).order_by("name")]
+        """Those whom the rules name by now: to find them in the requests is to read all of these."""
+        named = Q(pk__in=PolicyRule.objects.values("approvers"))
+        later = Q(pk__in=PolicyRule.objects.values("escalate_to"))
+        return [(str(group.pk), group.name) for group in Group.objects.filter(named | later).order_by("name")]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         chosen = self.value() or ""

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
-from django.db.models import F
-from django.db.models.expressions import Combinable, OrderBy
+from django.db.models.expressions import Combinable
 from django.http import (
     Http404,
     HttpRequest,
@@ -22,7 +21,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.approvals import columns
-from apps.approvals.filters import DECIDED, EVERYBODYS, MineFilter, Requests, StatusFilter, is_waiting
+from apps.approvals.filters import (
+    DECIDED,
+    EVERYBODYS,
+    NEWEST_DECISION,
+    MineFilter,
+    Requests,
+    StatusFilter,
+    is_waiting,
+)
 from apps.approvals.models import SavedView
 from apps.approvals.models.requests import URGENCY
 from apps.approvals.permissions import DECIDE, person
@@ -32,7 +39,7 @@ VIEWS = 20  # that one person may save
 FILTERS = ("mine", "status", "risk__exact", "tool", "group", "question__exact", SEARCH_VAR)
 """What a saved view keeps; a page and a column's number mean something else tomorrow."""
 
-WAITING_COLUMNS = [
+WAITING_COLUMNS: list[Any] = [
     columns.risk,
     columns.tool,
     columns.arguments,
@@ -41,7 +48,7 @@ WAITING_COLUMNS = [
     columns.asked,
     columns.expires,
 ]
-DECIDED_COLUMNS = [
+DECIDED_COLUMNS: list[Any] = [
     columns.tool,
     columns.arguments,
     columns.requester,
@@ -67,11 +74,7 @@ def ordering(request: HttpRequest) -> list[str | Combinable]:
     """What is urgent comes first; of what is settled, the newest."""
     if is_waiting(request):
         return list(URGENCY)
-    return [_newest_decision(), "-created_at", "pk"]
-
-
-def _newest_decision() -> OrderBy:
-    return F("decided_at").desc(nulls_last=True)
+    return [NEWEST_DECISION, "-created_at", "pk"]
 
 
 def shown_columns(request: HttpRequest) -> list[Any]:
@@ -104,7 +107,7 @@ def _kept(query: QueryDict) -> QueryDict:
     kept = QueryDict(mutable=True)
     for name in FILTERS:
         if query.get(name):
-            kept[name] = query[name]
+            kept[name] = str(query[name])
     return kept
 
 

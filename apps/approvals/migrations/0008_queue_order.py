@@ -2,7 +2,7 @@
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
-from django.db.models import Q
+from django.db.models import F, Q
 
 
 class Migration(migrations.Migration):
@@ -21,7 +21,9 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             model_name="approvalrequest",
             index=models.Index(
-                fields=["-decided_at"], name="request_by_decision", condition=~Q(status="pending")
+                F("decided_at").desc(nulls_last=True),
+                name="request_by_decision",
+                condition=~Q(status="pending"),
             ),
         ),
     ]

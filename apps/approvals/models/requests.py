@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from runtime.models import ToolCall
@@ -96,7 +96,11 @@ class ApprovalRequest(models.Model):
             models.Index(
                 fields=[*URGENCY[:3], "id"], name="request_by_urgency", condition=Q(status="pending")
             ),
-            models.Index(fields=["-decided_at"], name="request_by_decision", condition=~Q(status="pending")),
+            models.Index(
+                F("decided_at").desc(nulls_last=True),
+                name="request_by_decision",
+                condition=~Q(status="pending"),
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
