@@ -480,6 +480,9 @@ class ToolCall(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=ToolState.choices, default=ToolState.PROPOSED)
     why = models.TextField(_("why"), blank=True)
     """What the model said as it proposed the call. Written by the model: never to be trusted."""
+    preview = models.TextField(_("preview"), blank=True, default="")
+    """What the tool said, as the call was proposed, that it would do. Empty: it has no preview, or it failed."""
+    preview_error = models.TextField(_("error of the preview"), blank=True, default="")
     proposed_args = models.JSONField(_("arguments as proposed"), default=dict)
     proposed_digest = models.CharField(max_length=64, default="")
     """Of the call as proposed, tool and arguments: models give one id to different calls."""
@@ -514,6 +517,8 @@ class ToolCall(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["thread", "created_at"], name="toolcall_by_thread"),
             models.Index(fields=["state", "created_at"], name="toolcall_by_state"),
+            models.Index(fields=["tool", "-created_at"], name="toolcall_by_tool"),
+            models.Index(fields=["user", "-created_at"], name="toolcall_by_user"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
