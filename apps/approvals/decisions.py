@@ -37,7 +37,6 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
 
 
 def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> ToolCall:
-    user = User.objects.get(pk=user.pk)  # as they are now, not as they were when the page was loaded
     right = _right(user, request, decision)
     tool_call = request.tool_call
     if not request.is_pending:
@@ -60,7 +59,7 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
 
 
 def _right(user: User, request: ApprovalRequest, decision: Decision) -> Right:
-    if decision.get("override") and may_override(user, request):
+    if decision.get("override") and may_override(User.objects.get(pk=user.pk), request):
         if len(decision.get("message", "").strip()) < LEAST_REASON:
             raise InvalidDecision(
                 _("Say why you override who decides, in at least %(count)s characters.")
@@ -189,7 +188,9 @@ def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
 
 def _locked() -> QuerySet[ApprovalRequest]:
     """With what a decision reads, one decision at a time: the last of several votes has to see the others."""
-    requests = ApprovalRequest.objects.select_related("tool_call__thread", "approvers", "version")
+    requests = ApprovalRequest.objects.select_related(
+        "tool_call__thread", "tool_call__assistant", "approvers", "version"
+    )
     return requests.select_for_update(of=("self",), no_key=True)
 
 

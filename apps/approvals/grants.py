@@ -42,7 +42,7 @@ def give(
     Raises DecisionRefused, and InvalidDecision when the pattern does not even cover the call at hand.
     """
     call = request.tool_call
-    right = right_to(User.objects.get(pk=user.pk), request)
+    right = right_to(user, request)
     if isinstance(right, str):
         raise DecisionRefused(_("You may not allow this: %(why)s") % {"why": right})
     if right.via != Way.RULE or not may_be_granted(request):

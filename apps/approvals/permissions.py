@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple, cast
 
 from accounts.models import User
@@ -25,23 +26,43 @@ class Right(NamedTuple):
     via: Way
 
 
+class Standing(NamedTuple):
+    """How somebody stands to a request, as the database has it now: not as they were when a page was loaded."""
+
+    is_active: bool
+    may_decide: bool
+    is_asked: bool
+
+
+def standing(user: User, request: ApprovalRequest) -> Standing:
+    """In one round trip: a decision waits for this, and so does each tool that runs."""
+    member = User.groups.through.objects.filter(user=OuterRef("pk"), group=request.approvers_id)
+    found = User.objects.filter(pk=user.pk).annotate(may=_may_decide(), is_member=Exists(member))
+    is_active, may, is_member = found.values_list("is_active", "may", "is_member").get()
+    return Standing(is_active, is_active and may, is_member or str(user.pk) in _named(request))
+
+
 def right_to(user: User, request: ApprovalRequest) -> Right | str:
-    """The right, or why there is none. Reads the user as given: load them afresh."""
-    if not user.is_active:
+    """The right, or why there is none."""
+    is_active, may_decide, is_asked = standing(user, request)
+    if not is_active:
         return _("the account is switched off.")
     if request.tool_call.user_id == user.pk:
         if confirms_alone(request):
             return Right(user, Way.CONFIRM)
         return _("nobody decides on a call of their own run.")
-    if not user.has_perm(DECIDE):
+    if not may_decide:
         return _("the permission to decide is missing.")
-    if is_asked(user, request):
+    if is_asked:
         return Right(user, Way.RULE)
     spent = set(request.approvals.values_list("principal", flat=True)) if request.quorum > 1 else set()
     for delegation in Delegation.objects.now().filter(delegate=user).select_related("delegator"):
         principal = delegation.delegator
-        may_decide = principal.is_active and principal.has_perm(DECIDE) and is_asked(principal, request)
-        if may_decide and principal.pk not in spent and principal.pk != request.tool_call.user_id:
+        if (
+            all(standing(principal, request))
+            and principal.pk not in spent
+            and principal.pk != request.tool_call.user_id
+        ):
             return Right(principal, Way.DELEGATE)
     return _("only %(whom)s decide on this.") % {"whom": whom(request)}
 
@@ -63,12 +84,9 @@ def confirms_alone(request: ApprovalRequest) -> bool:
     return is_permission and request.version is not None and request.version.content["requester_confirms"]
 
 
-def is_asked(user: User, request: ApprovalRequest) -> bool:
-    """They are in the group that is asked now, or the rule names them and it was not escalated away from them."""
-    if request.approvers_id is not None and user.groups.filter(pk=request.approvers_id).exists():
-        return True
-    named = request.version.content["people"] if request.version and request.escalated_at is None else []
-    return str(user.pk) in named
+def _named(request: ApprovalRequest) -> list[str]:
+    """Keys of those whom the rule names, until it is escalated away from them."""
+    return request.version.content["people"] if request.version and request.escalated_at is None else []
 
 
 def whom(request: ApprovalRequest) -> str:
@@ -121,6 +139,12 @@ def eligible_in(group: Group, requester_id: int) -> int:
 
 
 def _with_right() -> QuerySet[User]:
+    return User.objects.filter(_may_decide(), is_active=True)
+
+
+@cache
+def _may_decide() -> Q:
+    """As `has_perm(DECIDE)` says, but as a condition: of many, or along with other questions."""
     app, codename = DECIDE.split(".")
     own = User.user_permissions.through.objects.filter(
         user=OuterRef("pk"), permission__codename=codename, permission__content_type__app_label=app
@@ -130,7 +154,7 @@ def _with_right() -> QuerySet[User]:
         group__permissions__codename=codename,
         group__permissions__content_type__app_label=app,
     )
-    return User.objects.filter(Q(is_superuser=True) | Q(Exists(own)) | Q(Exists(shared)), is_active=True)
+    return Q(is_superuser=True) | Q(Exists(own)) | Q(Exists(shared))
 
 
 def person(request: HttpRequest) -> User:

@@ -9,14 +9,7 @@ from runtime.policy import Verdict
 from apps.approvals import grants
 from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, Vote, Way
-from apps.approvals.permissions import (
-    DECIDE,
-    confirms_alone,
-    eligible,
-    eligible_in,
-    is_asked,
-    may_override,
-)
+from apps.approvals.permissions import confirms_alone, eligible, eligible_in, may_override, standing
 
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
@@ -105,11 +98,11 @@ def _no_longer_stands(request: ApprovalRequest, rule: PolicyRule) -> str:
 
 def _lapsed(vote: Vote, request: ApprovalRequest) -> str:
     """A vote stands while its voter could still cast it. That a delegation has ended by its date changes nothing."""
-    for user in {vote.voter, vote.principal}:
-        if not user.is_active:
-            return _("the account is switched off.")
-        if vote.via != Way.CONFIRM and not user.has_perm(DECIDE):
-            return _("the permission to decide is missing.")
+    stand = {user: standing(user, request) for user in {vote.voter, vote.principal}}
+    if not all(each.is_active for each in stand.values()):
+        return _("the account is switched off.")
     if vote.via == Way.CONFIRM:
         return "" if confirms_alone(request) else _("the requester may no longer confirm alone.")
-    return "" if is_asked(vote.principal, request) else _("is no longer among those who are asked.")
+    if not all(each.may_decide for each in stand.values()):
+        return _("the permission to decide is missing.")
+    return "" if stand[vote.principal].is_asked else _("is no longer among those who are asked.")

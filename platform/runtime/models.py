@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import cache
@@ -554,11 +554,19 @@ class ToolCall(models.Model):
         """
         sources = [state for state, targets in TOOL_TRANSITIONS.items() if to in targets]
         is_moved = ToolCall.objects.filter(pk=self.pk, state__in=sources).update(state=to, **fields) == 1
-        self.refresh_from_db()
+        self._reload({**self._state.fields_cache, **fields})
         if not is_moved:
             return False
         signals.tool_call_changed.send(ToolCall, tool_call=self)
         return True
+
+    def _reload(self, known: Mapping[str, Any]) -> None:
+        """As the row is by now. Those of `known` whom it still names need no further round trip."""
+        self.refresh_from_db()
+        for name in ("user", "assistant", "decided_by"):
+            person = known.get(name)
+            if isinstance(person, models.Model) and person.pk == getattr(self, f"{name}_id"):
+                setattr(self, name, person)
 
 
 from runtime.audit.models import AuditEvent as AuditEvent  # noqa: E402  (Django looks for models here)

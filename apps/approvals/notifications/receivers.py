@@ -33,6 +33,8 @@ def tell_what_was_decided(tool_call: ToolCall, **_: Any) -> None:
     status = DECIDED.get(tool_call.state)
     if status is None or (status != RequestStatus.EXPIRED and tool_call.decided_by_id is None):
         return
+    if status != RequestStatus.EXPIRED and not outbox.tells_of_decisions():
+        return
     newest = tool_call.approval_requests.select_related("approvers", "tool_call").order_by("-created_at")
     request = newest.first()
     if request is None or request.status != status or not _is_answer(request, tool_call.state):
