@@ -20,6 +20,7 @@ from runtime.exceptions import InvalidDecision, RuntimeRefusal
 from runtime.schemas import Decision
 
 from apps.approvals import bulk, columns, grants, page, standing_admin  # noqa: F401  (registers its models)
+from apps.approvals.answers import AnswerForm
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     ALL,
@@ -30,7 +31,7 @@ from apps.approvals.filters import (
     StatusFilter,
     ToolFilter,
 )
-from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm
+from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm, decision_form
 from apps.approvals.grant_form import GrantForm
 from apps.approvals.models import ApprovalRequest, PolicyRule
 from apps.approvals.page import WIDE
@@ -144,8 +145,8 @@ class ApprovalRequestAdmin(RequestAdmin):
             return HttpResponseNotAllowed(["POST"])
         approval = self._visible_request(request, str(request_id))
         call = approval.tool_call
-        form = DecisionForm(request.POST)
-        arguments_form = ArgumentsForm(call.args, call.args_schema, request.POST)
+        form = decision_form(approval, request.POST)
+        arguments_form = page.arguments_form(call, request.POST)
         try:
             _decide(request, approval, form, arguments_form)
         except RuntimeRefusal as refusal:
@@ -198,8 +199,8 @@ class ApprovalRequestAdmin(RequestAdmin):
             **page.context(
                 approval,
                 person(request),
-                decision_form=form,
-                arguments_form=arguments_form,
+                posted=form,
+                filled_in=arguments_form,
                 grant_form=grant_form,
             ),
             "title": page.heading(approval),
@@ -222,10 +223,14 @@ def _decide(
     if not form.is_valid():
         raise InvalidDecision(_("Nothing was decided. Please mend what is marked."))
     decision = form.as_decision()
-    if decision["type"] == "edit":
+    is_answer = isinstance(arguments_form, AnswerForm) and decision["type"] == "respond"
+    if decision["type"] == "edit" or is_answer:
         if not arguments_form.is_valid():
             raise InvalidDecision(_("Nothing was decided. Please mend what is marked."))
-        decision["args"] = arguments_form.cleaned_data
+        if isinstance(arguments_form, AnswerForm):
+            decision["answer"] = arguments_form.answer
+        else:
+            decision["args"] = arguments_form.cleaned_data
     elif decision["type"] == "approve" and (touched := arguments_form.touched):
         raise InvalidDecision(
             _("You changed %(names)s. Press “Approve with changes”, or Reset first. Nothing was decided.")

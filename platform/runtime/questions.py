@@ -19,6 +19,8 @@ QUESTION = "interrupt"  # the tool's name by which policy rules speak of questio
 DECISIONS = ("approve", "edit", "reject", "respond")
 NAME_LIMIT = 100  # characters of an action's name
 
+REF = "#/$defs/"
+
 Schema = dict[str, Any]
 
 
@@ -122,7 +124,7 @@ def _resolved(schema: Any, root: Schema) -> Schema:
     """The schema behind a reference."""
     if not isinstance(schema, dict):
         return {}
-    name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    name = str(schema.get("$ref", "")).removeprefix(REF)
     found = root.get("$defs", {}).get(name, schema)
     return found if isinstance(found, dict) else {}
 
@@ -154,16 +156,18 @@ def is_usable(schema: Schema) -> bool:
         size = len(json.dumps(schema, allow_nan=False))
     except (SchemaError, TypeError, ValueError, RecursionError):
         return False
-    return size <= ledger.RESULT_LIMIT and not _refers_elsewhere(schema)
+    return size <= ledger.RESULT_LIMIT and _refers_within(schema, schema.get("$defs", {}))
 
 
-def _refers_elsewhere(schema: Any) -> bool:
+def _refers_within(schema: Any, known: Schema) -> bool:
     if isinstance(schema, list):
-        return any(map(_refers_elsewhere, schema))
+        return all(_refers_within(item, known) for item in schema)
     if not isinstance(schema, dict):
-        return False
-    refers = [schema[name] for name in ("$ref", "$dynamicRef", "$id") if isinstance(schema.get(name), str)]
-    return any(not ref.startswith("#") for ref in refers) or any(map(_refers_elsewhere, schema.values()))
+        return True
+    refers = [schema[name] for name in ("$ref", "$dynamicRef") if isinstance(schema.get(name), str)]
+    are_known = all(ref.startswith(REF) and ref.removeprefix(REF) in known for ref in refers)
+    is_named = isinstance(schema.get("$id"), str)  # which would move what it refers to
+    return are_known and not is_named and all(_refers_within(item, known) for item in schema.values())
 
 
 def as_json(value: Any) -> Any:
