@@ -49,14 +49,14 @@ def settle(context: RunContext, pending: Sequence[Interrupt]) -> Settled:
     others = [interrupt for interrupt in pending if interrupt.id not in by_gateway]
     asked = [(interrupt, _rows(context, interrupt)) for interrupt in others]
     _withdraw_all_but(run, [row.pk for _, rows in asked for row in rows])
-    problem = ""
-    for interrupt, rows in asked:
-        if ledger.hand_over(rows):
-            try:
-                answers[interrupt.id] = _answer(interrupt, rows)
-            except NoAnswer as refusal:
-                problem = str(refusal)
-    return Settled(answers, problem)
+    decided = [(interrupt, rows) for interrupt, rows in asked if ledger.is_decided(rows)]
+    try:
+        answers |= {interrupt.id: _answer(interrupt, rows) for interrupt, rows in decided}
+    except NoAnswer as refusal:
+        return Settled({}, str(refusal))
+    for _interrupt, rows in decided:
+        ledger.hand_over(rows)
+    return Settled(answers, "")
 
 
 def _of_the_gateway(run: Run, pending: Sequence[Interrupt]) -> dict[str, ToolCall]:
@@ -101,9 +101,9 @@ def _answer(interrupt: Interrupt, rows: Sequence[ToolCall]) -> Any:
 def _decision(action: ToolCall) -> dict[str, Any]:
     """In the middleware's words. A refusal it does not take is put as an answer in the tool's place."""
     match action.state:
-        case ToolState.DONE if action.is_edited:
+        case ToolState.APPROVED | ToolState.DONE if action.is_edited:
             return {"type": "edit", "edited_action": {"name": action.tool, "args": action.args}}
-        case ToolState.DONE:
+        case ToolState.APPROVED | ToolState.DONE:
             return {"type": "approve"}
         case ToolState.RESPONDED:
             return {"type": "respond", "message": action.result}

@@ -133,22 +133,31 @@ def _stands(tool_call: ToolCall) -> bool:
     return not objection
 
 
-def hand_over(actions: Sequence[ToolCall]) -> bool:
-    """Whether the graph may be told what became of all actions of one interrupt; the approved ones are done then.
+def is_decided(actions: Sequence[ToolCall]) -> bool:
+    """Whether nothing is open any more about the actions of one interrupt. What no longer stands waits anew.
 
-    Called in a transaction that holds the run. What no longer stands waits anew, and the graph with it.
+    Called in a transaction that holds the run; nobody takes an approval back until that ends.
     """
     if any(action.state in UNSETTLED for action in actions):
         return False
     for action in actions:
-        if action.state == ToolState.APPROVED:
+        if action.state == ToolState.APPROVED and _is_held(action):
             _stands(action)
-    if any(action.state in UNSETTLED for action in actions):
-        return False
+    return not any(action.state in UNSETTLED for action in actions)
+
+
+def _is_held(action: ToolCall) -> bool:
+    approved = ToolCall.objects.filter(pk=action.pk, state=ToolState.APPROVED)
+    is_held = approved.select_for_update(no_key=True).exists()
+    action.refresh_from_db(fields=["state", "args", "args_digest"])
+    return is_held
+
+
+def hand_over(actions: Sequence[ToolCall]) -> None:
+    """The graph is told what was decided: what was approved is its own to do, once."""
     for action in actions:
         if action.state == ToolState.APPROVED and action.advance(ToolState.RUNNING):
             action.advance(ToolState.DONE, finished_at=Now())
-    return True
 
 
 @transaction.atomic

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from accounts.models import User
 from django.contrib.auth.models import Group
+from django.db.models.functions import Now
 from langgraph.types import Interrupt
 from pytest_django.fixtures import Settings
 from runtime import decisions, interrupts, ledger, questions, runs
@@ -251,6 +253,57 @@ def test_a_new_message_takes_the_place_of_all_actions(
     assert effects == {}
 
 
+def test_stop_takes_back_what_was_approved(on: Any, reviewer: Engine, rule: Any, bob: User) -> None:
+    rule("refund_order")
+    thread = on(asking_graph.reviewed())
+    take_turn(reviewer, thread, "Refund 1042")
+    decisions.decide(bob, rows(thread)[0].pk, {"type": "approve"})
+    runs.cancel_run(thread.runs.get(status=RunStatus.PENDING))
+
+    assert perform(reviewer, thread).status == RunStatus.SUCCESS
+    assert (effects, rows(thread)[0].state) == ({}, ToolState.CANCELLED)
+
+
+def test_an_action_that_nobody_decides_on_expires_and_the_others_go_on(
+    on: Any, reviewer: Engine, rule: Any, bob: User
+) -> None:
+    rule("refund_order", expires_after=1)
+    thread = on(asking_graph.reviewed())
+    take_turn(reviewer, thread, "Refund orders 1042 and 1043, 5.00 each")
+    first, second = rows(thread)
+    decisions.decide(bob, first.pk, {"type": "approve"})
+    ApprovalRequest.objects.filter(tool_call=second).update(expires_at=Now())
+    requests.look_at_deadlines()
+
+    assert perform(reviewer, thread).status == RunStatus.SUCCESS
+    assert effects == {"1042: 5.00": 1}
+    assert [row.state for row in rows(thread)] == [ToolState.DONE, ToolState.EXPIRED]
+
+
+def test_a_crash_before_the_graph_has_heard_tells_it_once_more(
+    on: Any, reviewer: Engine, rule: Any, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule("refund_order")
+    thread = on(asking_graph.reviewed())
+    take_turn(reviewer, thread, "Refund 1042, 5.00")
+    decisions.decide(bob, rows(thread)[0].pk, {"type": "approve"})
+    resume = thread.runs.get(status=RunStatus.PENDING)
+    settle = interrupts.settle
+
+    def die(context: Any, pending: Any) -> Any:
+        settle(context, pending)
+        raise LeaseLost(run_id=context.run.pk)
+
+    monkeypatch.setattr(interrupts, "settle", die)
+    reviewer.perform(str(resume.pk))
+    assert (rows(thread)[0].state, effects) == (ToolState.DONE, {})
+    monkeypatch.setattr(interrupts, "settle", settle)
+    Run.objects.filter(pk=resume.pk).update(status="pending", lease_expires_at=None)
+
+    assert perform(reviewer, thread).status == RunStatus.SUCCESS
+    assert effects == {"1042: 5.00": 1}
+
+
 # --- questions
 
 
@@ -408,6 +461,24 @@ def test_gated_calls_and_questions_wait_side_by_side(on: Any, engine: Engine, ru
     assert perform(engine, thread).status == RunStatus.SUCCESS
     assert effects == {"drop 1": 1}
     assert answers == [("ask", "blue")]
+
+
+def test_a_question_that_reads_differently_by_now_is_asked_anew(on: Any, engine: Engine) -> None:
+    count = itertools.count(1)
+
+    def node(state: Any) -> dict[str, Any]:
+        return asking("a", f"Number {next(count)}?")(state)  # type: ignore[no-any-return]
+
+    thread = on(side_by_side(a=node, b=asking("b", "Two?")))
+    take_turn(engine, thread, "hi")
+    decisions.decide(thread.owner, named(thread, question="Two?").pk, {"type": "respond", "message": "2"})
+    perform(engine, thread)
+
+    assert named(thread, question="Number 1?").state == ToolState.CANCELLED
+    anew = named(thread, question="Number 2?")
+    assert anew.state == ToolState.WAITING
+    decisions.decide(thread.owner, anew.pk, {"type": "respond", "message": "1"})
+    assert perform(engine, thread).status in (RunStatus.SUCCESS, RunStatus.WAITING)
 
 
 def test_a_question_in_our_own_words_is_a_question_all_the_same(on: Any, engine: Engine) -> None:
