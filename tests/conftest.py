@@ -9,12 +9,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from accounts import roles
 from accounts.models import User
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import OperationalError
 from django.db.backends.base.operations import BaseDatabaseOperations as DatabaseOperations
@@ -27,6 +29,7 @@ from psycopg.errors import DeadlockDetected
 from runtime.models import Assistant, Thread, assistant_id_for
 
 from tests import settings as test_settings
+from tests.support.chain import tampering
 
 pytest_plugins = ["tests.support.engines"]
 
@@ -64,10 +67,16 @@ def django_db_modify_db_settings(postgres: Postgres, valkey: Valkey) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def flush_beside_a_product_that_runs() -> Iterator[None]:
-    """PostgreSQL ends one of two that deadlock; a test's TRUNCATE tries again."""
+    """PostgreSQL ends one of two that deadlock; a test's TRUNCATE tries again.
+
+    The audit refuses to be emptied; the owner of its tables can, in one transaction, switch that off. Its head and its
+    anchor go with it.
+    """
     flush = DatabaseOperations.execute_sql_flush
 
     def again(self: DatabaseOperations, sql_list: Sequence[str]) -> None:
+        sql_list = tampering(*sql_list, "UPDATE runtime_audithead SET seq = 0, hash = '', at = '-infinity'")
+        Path(settings.AUDIT_ANCHOR).unlink(missing_ok=True)
         for is_last in (False, False, False, False, True):
             try:
                 flush(self, sql_list)
@@ -85,6 +94,7 @@ def _grant_roles() -> None:
     """A test that commits truncates the groups which migrations made."""
     for app_label, module in (
         ("runtime", "runtime.migrations.0002_roles"),
+        ("runtime", "runtime.migrations.0006_audit_roles"),
         ("approvals", "apps.approvals.migrations.0002_roles"),
         ("approvals", "apps.approvals.migrations.0005_trust_roles"),
     ):

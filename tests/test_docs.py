@@ -13,6 +13,8 @@ from django.core.management import call_command, get_commands
 from pytest_django.fixtures import Settings
 from runtime.models import Assistant, RunStatus, Thread, ToolState
 
+from apps.approvals.notifications import webhooks
+from apps.approvals.notifications.models import Delivery
 from tests.support.engines import EngineOn, take_turn
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,3 +89,15 @@ def test_the_graph_of_the_howto_answers(
     assert run.status == RunStatus.SUCCESS, run.error
     call = thread.tool_calls.get()
     assert (call.tool, call.state, call.result) == ("track", ToolState.DONE, "Parcel A1 is in Lyon.")
+
+
+def test_the_signature_check_of_the_howto_takes_ours_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = loaded("signature", example("notifications.md"), monkeypatch).is_genuine
+    body = b'{"event": "opened"}'
+    headers = webhooks.signed(Delivery(), body, "s3cret")
+    old = {**headers, "Countersign-Timestamp": str(int(headers["Countersign-Timestamp"]) - 301)}
+
+    assert check(headers, body, "s3cret")
+    assert not check(headers, body + b" ", "s3cret")
+    assert not check(headers, body, "another")
+    assert not check(old, body, "s3cret")

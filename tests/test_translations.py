@@ -121,9 +121,10 @@ class Words(HTMLParser):
         is_data = inside or tag in self.DATA or self._is_marked(tag, shown)
         if not is_data:
             names = self.SPOKEN if tag != "option" else ()
-            is_hidden = tag == "input" and shown.get("type") not in ("submit", "button")
+            # A <button> shows what is in it; its value is what is sent.
+            shows_value = tag == "input" and shown.get("type") in ("submit", "button")
             self.said += [
-                str(shown[name]) for name in names if name in shown and not (is_hidden and name == "value")
+                str(shown[name]) for name in names if name in shown and (shows_value or name != "value")
             ]
         if tag not in self.VOID:
             self._open.append(is_data)
@@ -249,3 +250,18 @@ def test_a_refusal_is_chinese(
 ) -> None:
     with translation.override("zh-hans"), pytest.raises(ThreadWaiting, match="正在等待决定"):
         runs.send_message(waiting.tool_call.thread, alice, "Hello")
+
+
+def test_the_policys_pages_are_chinese(
+    admin: User, waiting: ApprovalRequest, signed_in: Callable[[User], Client]
+) -> None:
+    assert waiting.rule
+    waiting.rule.version()
+    client = signed_in(admin)
+    url = reverse("admin:approvals_policyrule_try")
+
+    assert "试一次调用" in assert_chinese(client, reverse("admin:approvals_policyrule_changelist"))
+    assert "无人决定时" in assert_chinese(
+        client, reverse("admin:approvals_policyrule_change", args=[waiting.rule.pk])
+    )
+    assert "策略会如何裁决" in assert_chinese(client, f"{url}?call={waiting.tool_call_id}")

@@ -1,11 +1,13 @@
-"""The queue, the decision page and the policy in the admin. Nothing here writes a decision: the service does."""
+"""The queue and the decision page in the admin. Nothing here writes a decision: the service does."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models.expressions import Combinable
@@ -19,11 +21,20 @@ from django.views.decorators.csrf import csrf_protect
 from runtime.exceptions import InvalidDecision, RuntimeRefusal
 from runtime.schemas import Decision
 
-from apps.approvals import bulk, columns, grants, page, standing_admin  # noqa: F401  (registers its models)
+from apps.approvals import (
+    bulk,
+    columns,
+    comments,
+    grants,
+    page,
+    queue,
+)
+from apps.approvals import rule_admin as _rules  # noqa: F401  (these register their pages)
+from apps.approvals import standing_admin as _standing  # noqa: F401
+from apps.approvals import version_admin as _versions  # noqa: F401
 from apps.approvals.answers import AnswerForm
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
-    ALL,
     GroupFilter,
     MineFilter,
     RequestAdmin,
@@ -31,16 +42,13 @@ from apps.approvals.filters import (
     StatusFilter,
     ToolFilter,
 )
-from apps.approvals.forms import ArgumentsForm, DecisionForm, PolicyRuleForm, decision_form
+from apps.approvals.forms import ArgumentsForm, DecisionForm, decision_form
 from apps.approvals.grant_form import GrantForm
-from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.models import ApprovalRequest
+from apps.approvals.models.requests import URGENCY
+from apps.approvals.notifications import admin as _notifications  # noqa: F401
 from apps.approvals.page import WIDE
 from apps.approvals.permissions import DECIDE, decidable, person
-
-if TYPE_CHECKING:
-    RuleAdmin = admin.ModelAdmin[PolicyRule]
-else:
-    RuleAdmin = admin.ModelAdmin
 
 DECISION_TEMPLATE = "admin/approvals/approvalrequest/change_form.html"
 
@@ -49,17 +57,12 @@ DECISION_TEMPLATE = "admin/approvals/approvalrequest/change_form.html"
 class ApprovalRequestAdmin(RequestAdmin):
     """Read-only for everybody, superusers too: a request changes by a decision and by nothing else."""
 
-    list_display = [
-        columns.tool,
-        columns.arguments,
-        columns.requester,
-        columns.why,
-        columns.asked,
-        columns.status,
-    ]
+    list_display = queue.WAITING_COLUMNS
+    list_display_links = [columns.tool]
     list_filter = [
         StatusFilter,
         MineFilter,
+        ("risk", admin.ChoicesFieldListFilter),
         ToolFilter,
         GroupFilter,
         ("question", admin.ChoicesFieldListFilter),
@@ -74,6 +77,7 @@ class ApprovalRequestAdmin(RequestAdmin):
     search_help_text = gettext_lazy("Requester, tool, or a text in the arguments")
     list_select_related = ["tool_call__user", "tool_call__assistant", "tool_call__thread", "decided_by"]
     list_per_page = 50
+    ordering = URGENCY
     show_full_result_count = False
     actions = [bulk.approve_selected, bulk.reject_selected]
 
@@ -90,33 +94,61 @@ class ApprovalRequestAdmin(RequestAdmin):
         return person(request).has_perm(DECIDE)
 
     def get_ordering(self, request: HttpRequest) -> list[str | Combinable]:
-        """Who has waited longest comes first; of what is settled, the newest."""
-        chosen = request.GET.get(StatusFilter.parameter_name, "")
-        return ["created_at"] if chosen in ("", ALL) else ["-created_at"]
+        return queue.ordering(request)
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return queue.shown_columns(request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return queue.QueueList
 
     def get_urls(self) -> list[URLPattern]:
-        decide = path(
-            "<uuid:request_id>/decide/",
-            self.admin_site.admin_view(self.decide_view),
-            name="approvals_approvalrequest_decide",
-        )
-        grant = path(
-            "<uuid:request_id>/grant/",
-            self.admin_site.admin_view(self.grant_view),
-            name="approvals_approvalrequest_grant",
-        )
-        return [decide, grant, *super().get_urls()]
+        views: list[tuple[str, Callable[..., HttpResponse], str]] = [
+            ("<uuid:request_id>/decide/", self.decide_view, "decide"),
+            ("<uuid:request_id>/grant/", self.grant_view, "grant"),
+            ("<uuid:request_id>/comment/", self.comment_view, "comment"),
+            ("views/", self.keep_saved_view, "save_view"),
+            ("views/<int:view_id>/delete/", self.forget_saved_view, "delete_view"),
+        ]
+        wrap = self.admin_site.admin_view
+        ours = [
+            path(route, wrap(view), name=f"approvals_approvalrequest_{name}") for route, view, name in views
+        ]
+        return [*ours, *super().get_urls()]
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        context = {
-            **WIDE,
-            "title": _("Approvals"),
-            "is_waiting_list": not request.GET,
-            **(extra_context or {}),
-        }
+        around = queue.context(request) if self.has_view_permission(request) else {}
+        context = {**WIDE, "title": _("Approvals"), **around, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+    @method_decorator(csrf_protect)
+    def keep_saved_view(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return queue.save_view(request)
+
+    @method_decorator(csrf_protect)
+    def forget_saved_view(self, request: HttpRequest, view_id: int) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return queue.delete_view(request, view_id)
+
+    @method_decorator(csrf_protect)
+    def comment_view(self, request: HttpRequest, request_id: UUID) -> HttpResponse:
+        """Adds a comment. Posted only."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        approval = self._visible_request(request, str(request_id))
+        form = comments.CommentForm(request.POST)
+        if not comments.may_read(person(request), approval):
+            raise PermissionDenied
+        if not form.is_valid():
+            return self._page(request, approval, comment_form=form, status=422)
+        comments.add(approval, person(request), form.cleaned_data["text"])
+        change = reverse("admin:approvals_approvalrequest_change", args=[approval.pk])
+        return HttpResponseRedirect(f"{change}#comments")
 
     def response_action(
         self, request: HttpRequest, queryset: Requests, *args: Any, **kwargs: Any
@@ -191,6 +223,7 @@ class ApprovalRequestAdmin(RequestAdmin):
         arguments_form: ArgumentsForm | None = None,
         *,
         grant_form: GrantForm | None = None,
+        comment_form: comments.CommentForm | None = None,
         status: int = 200,
     ) -> HttpResponse:
         context = {
@@ -203,14 +236,15 @@ class ApprovalRequestAdmin(RequestAdmin):
                 filled_in=arguments_form,
                 grant_form=grant_form,
             ),
+            **comments.context(approval, person(request), comment_form),
             "title": page.heading(approval),
             "opts": self.opts,
         }
         return TemplateResponse(request, DECISION_TEMPLATE, context, status=status)
 
     def _next(self, request: HttpRequest) -> str:
-        """The page of the request that waits longest for this person, else the queue."""
-        waiting = decidable(person(request)).order_by("created_at").first()
+        """The page of the most urgent request that waits for this person, else the queue."""
+        waiting = decidable(person(request)).order_by(*URGENCY).first()
         if waiting is None:
             return reverse("admin:approvals_approvalrequest_changelist")
         return reverse("admin:approvals_approvalrequest_change", args=[waiting.pk])
@@ -248,21 +282,3 @@ def _grant(request: HttpRequest, approval: ApprovalRequest, form: GrantForm) -> 
     grants.give(user, approval, terms.pop("pattern"), **terms)
     decision = Decision(type="approve", message=terms["reason"], digest=request.POST.get("digest", ""))
     decide_request(user, approval.pk, decision)
-
-
-@admin.register(PolicyRule)
-class PolicyRuleAdmin(RuleAdmin):
-    form = PolicyRuleForm
-    list_display = ["name", "meaning", "priority", "is_enabled", "updated_at"]
-    list_filter = ["verdict", "is_enabled", "approvers"]
-    list_select_related = ["approvers"]
-    search_fields = ["name", "tool", "assistant"]
-    save_as = False
-
-    @admin.display(description=gettext_lazy("what it means"))
-    def meaning(self, rule: PolicyRule) -> str:
-        return rule.meaning
-
-    def save_model(self, request: HttpRequest, obj: PolicyRule, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        messages.info(request, _("From now on: %(meaning)s") % {"meaning": obj.meaning})

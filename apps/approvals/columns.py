@@ -13,15 +13,19 @@ from django.utils.timesince import timesince, timeuntil
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from runtime.models import ToolCall
 
 from apps.approvals import visible
 from apps.approvals.arguments import ordered
-from apps.approvals.models import ApprovalRequest
+from apps.approvals.models import ApprovalRequest, Risk
 
 ARGUMENT_SHORT = 120  # characters of one value in a list; the decision page shows all of it
 WHY_SHORT = 160  # characters of the model's reasons in a list
 TEXT_SHORT = 60
+RESULT_SHORT = 120
 JUST_NOW = timedelta(minutes=1)
+
+APPROVING = ("approve", "edit")
 
 # A sign for each status, so that it does not hang on colour alone.
 SIGNS = {
@@ -35,12 +39,29 @@ SIGNS = {
 }
 
 
+RISK_SIGNS = {Risk.LOW: "▽", Risk.NORMAL: "◇", Risk.HIGH: "▲"}
+
+
+@admin.display(description=gettext_lazy("risk"), ordering="risk")
+def risk(request: ApprovalRequest) -> SafeString:
+    return format_html(
+        '{}<span class="risk risk--{}"><span aria-hidden="true">{}</span> {}</span>',
+        _card_label(_("risk")),
+        request.risk,
+        RISK_SIGNS.get(Risk(request.risk), ""),
+        request.get_risk_display(),
+    )
+
+
 @admin.display(description=gettext_lazy("request"), ordering="tool_call__tool")
 def tool(request: ApprovalRequest) -> SafeString:
-    name = visible.visible(request.tool_call.tool)
+    tags = [progress(request)]
     if request.question == ApprovalRequest.Question.OUTCOME:
-        return format_html('{} <span class="tag">{}</span>', name, _("cut off: what became of it?"))
-    return name
+        tags.append(_("cut off: what became of it?"))
+    if request.escalated_at and request.is_pending:
+        tags.append(_("escalated"))
+    shown = format_html_join("", ' <span class="tag">{}</span>', ((tag,) for tag in tags if tag))
+    return format_html("{}{}", visible.visible(request.tool_call.tool), shown)
 
 
 @admin.display(description=gettext_lazy("arguments"))
@@ -75,11 +96,25 @@ def why(request: ApprovalRequest) -> SafeString:
 
 @admin.display(description=gettext_lazy("asked"), ordering="created_at")
 def asked(request: ApprovalRequest) -> SafeString:
-    return format_html('{}<div class="quiet">{}</div>', age(request), expiry(request))
+    return format_html("{}{}", _card_label(_("asked")), age(request))
+
+
+def _card_label(text: str) -> SafeString:
+    """For phones, where a row is a card without the columns' headers."""
+    return format_html('<span class="card-label">{} </span>', text)
 
 
 def age(request: ApprovalRequest) -> SafeString:
     return _time(request.created_at, since(request.created_at))
+
+
+@admin.display(description=gettext_lazy("expires in"), ordering="expires_at")
+def expires(request: ApprovalRequest) -> SafeString:
+    label = _card_label(_("expires in"))
+    if not request.is_pending or request.expires_at is None:
+        return format_html('{}<span class="quiet">{}</span>', label, _("never"))
+    left = timeuntil(request.expires_at, depth=1)
+    return format_html("{}{}", label, _countdown(request.expires_at, "{time}", left))
 
 
 def expiry(request: ApprovalRequest) -> SafeString:
@@ -87,14 +122,29 @@ def expiry(request: ApprovalRequest) -> SafeString:
     if not request.is_pending or request.expires_at is None:
         return SafeString("")
     left = timeuntil(request.expires_at, depth=1)
-    is_late = request.expires_at <= timezone.now()
-    words = _("expired") if is_late else _("expires in %(time)s") % {"time": left}
-    return format_html('<span class="expiry">{}</span>', _time(request.expires_at, words))
+    return _countdown(request.expires_at, _("expires in {time}"), _("expires in %(time)s") % {"time": left})
+
+
+def _countdown(moment: datetime, pattern: str, words: str) -> SafeString:
+    """Ticks where there is JavaScript (approvals-countdown.js), and is right when it was drawn where there is none."""
+    return format_html(
+        '<time class="expiry" datetime="{}" title="{}" data-countdown="{}" data-over="{}">{}</time>',
+        moment.isoformat(),
+        _absolute(moment),
+        pattern,
+        _("expired"),
+        _("expired") if moment <= timezone.now() else words,
+    )
+
+
+def _absolute(moment: datetime) -> str:
+    return date_format(localtime(moment), "DATETIME_FORMAT")
 
 
 def _time(moment: datetime, words: str) -> SafeString:
-    absolute = date_format(localtime(moment), "DATETIME_FORMAT")
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, words)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), _absolute(moment), words
+    )
 
 
 def since(moment: datetime) -> str:
@@ -103,10 +153,38 @@ def since(moment: datetime) -> str:
     return _("%(time)s ago") % {"time": timesince(moment, depth=1)}
 
 
-@admin.display(description=gettext_lazy("status"), ordering="status")
-def status(request: ApprovalRequest) -> SafeString:
+def progress(request: ApprovalRequest) -> str:
+    """The approvals so far, where more than one is needed: those of the arguments as they are."""
+    if request.quorum < 2 or not request.is_pending:
+        return ""
+    digest = request.tool_call.args_digest
+    counts = [vote.verdict in APPROVING and vote.args_digest == digest for vote in request.votes.all()]
+    return _("%(count)s of %(quorum)s approvals") % {"count": sum(counts), "quorum": request.quorum}
+
+
+@admin.display(description=gettext_lazy("decision"), ordering="decided_at")
+def decided(request: ApprovalRequest) -> SafeString:
     by = _("by %(person)s") % {"person": request.decided_by} if request.decided_by else ""
-    return format_html('{}<div class="quiet">{}</div>', pill(request), visible.visible(by))
+    when = _time(request.decided_at, since(request.decided_at)) if request.decided_at else ""
+    return format_html(
+        '{}<div class="quiet">{}</div><div class="quiet">{}</div>', pill(request), visible.visible(by), when
+    )
+
+
+@admin.display(description=gettext_lazy("what came of it"), ordering="tool_call__finished_at")
+def outcome(request: ApprovalRequest) -> SafeString:
+    return ended(request.tool_call)
+
+
+def ended(call: ToolCall) -> SafeString:
+    """The state of the call, since when, and its result or error in short."""
+    moment = call.finished_at or call.started_at
+    when = format_html(' <span class="quiet">{}</span>', _time(moment, since(moment))) if moment else ""
+    state = format_html('<span class="tag tag--{}">{}</span>{}', call.state, call.get_state_display(), when)
+    said = call.error or call.result
+    if not said:
+        return state
+    return format_html('{}<div class="quiet">{}</div>', state, _short(said, RESULT_SHORT))
 
 
 def pill(request: ApprovalRequest) -> SafeString:

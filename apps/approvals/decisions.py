@@ -13,13 +13,14 @@ from django.http import QueryDict
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from runtime import events, ledger, runs
+from runtime import audit, events, ledger, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.schemas import Decision, DecisionType
 
-from apps.approvals import outcomes, requests
+from apps.approvals import notifications, outcomes, requests
 from apps.approvals.answers import AnswerForm
+from apps.approvals.asked import asked as asked  # the rest of the port
 from apps.approvals.models import ApprovalRequest, RequestStatus, Vote, Way
 from apps.approvals.permissions import Right, may_override, right_to
 
@@ -128,6 +129,7 @@ def _ask_by_other_rule(
     if not request.close(RequestStatus.SUPERSEDED, decided_by=user, reason=message):
         raise AlreadyDecided(already(request))
     _rewrite(request.tool_call, args)
+    audit.append("approval_request.superseded", subject=request, actor=user, reason=message)
     anew = requests.open_request(request.tool_call, request.question)
     transaction.on_commit(lambda: events.notify("approvals"))
     if isinstance(right_to(user, anew), Right) and "approve" in outcomes.allowed(anew):
@@ -142,6 +144,9 @@ def _close(
     if not request.close(made.status, decided_by=user, reason=note, via=right.via):
         request.refresh_from_db()
         raise AlreadyDecided(already(request))
+    if right.via == Way.BREAK_GLASS:
+        audit.append("approval_request.overridden", subject=request, actor=user, reason=note)
+        notifications.announce(request, "break_glass")
     runs.resume(tool_call)  # first, so that the worker is woken before anything is announced
     decided = tool_call.advance(
         made.state, decision=decision["type"], decided_by=user, decided_at=Now(), reason=note, **made.fields

@@ -1,4 +1,4 @@
-"""The queue's filters. Without a word said, it shows what waits."""
+"""The queue's filters. Without a word said, it shows what waits: for who may decide, what waits for them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from accounts.models import User
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from runtime.models import ToolCall
 
-from apps.approvals.models import ApprovalRequest, RequestStatus
-from apps.approvals.permissions import decidable
+from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
+from apps.approvals.permissions import DECIDE, decidable, person
 
 Requests = QuerySet[ApprovalRequest]
 if TYPE_CHECKING:
@@ -24,6 +23,15 @@ else:
     RequestAdmin = admin.ModelAdmin
 
 ALL = "all"
+DECIDED = "decided"
+MINE, EVERYBODYS = "yes", "no"
+NEWEST_DECISION = F("decided_at").desc(nulls_last=True)
+RECENT = 1000  # requests whose tools are offered as a filter: a look at all of them grows with the history
+
+
+def is_waiting(request: HttpRequest) -> bool:
+    """Whether the list shows what waits, and not what was decided."""
+    return request.GET.get(StatusFilter.parameter_name, "") in ("", RequestStatus.PENDING)
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -32,12 +40,14 @@ class StatusFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: RequestAdmin) -> list[tuple[str, str]]:
         settled = [(value, str(label)) for value, label in RequestStatus.choices if value != "pending"]
-        return [*settled, (ALL, _("All"))]
+        return [(DECIDED, _("Decided")), *settled, (ALL, _("All"))]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         chosen = self.value()
         if chosen == ALL:
             return queryset
+        if chosen == DECIDED:
+            return queryset.exclude(status=RequestStatus.PENDING)
         return queryset.filter(status=chosen or RequestStatus.PENDING)
 
     def choices(self, changelist: ChangeList) -> Any:
@@ -49,16 +59,27 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class MineFilter(admin.SimpleListFilter):
+    """What the tabs above the list set; it draws nothing of its own."""
+
     title = gettext_lazy("whose turn")
     parameter_name = "mine"
+    template = "admin/approvals/approvalrequest/_no_filter.html"
 
     def lookups(self, request: HttpRequest, model_admin: RequestAdmin) -> list[tuple[str, str]]:
-        return [("yes", _("Mine to decide"))]
+        return [(MINE, _("Mine to decide")), (EVERYBODYS, _("Everybody's"))]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        if self.value() != "yes" or not isinstance(request.user, User):
+        if not self.is_mine(request) or not isinstance(request.user, User):
             return queryset
-        return queryset.filter(pk__in=decidable(request.user).values("pk"))
+        return queryset & decidable(request.user)  # as `pk__in` it would be sorted in full for its first page
+
+    @classmethod
+    def is_mine(cls, request: HttpRequest) -> bool:
+        """What waits is mine unless I say otherwise or may not decide; what was decided is everybody's."""
+        chosen = request.GET.get(cls.parameter_name)
+        if chosen in (MINE, EVERYBODYS):
+            return chosen == MINE
+        return is_waiting(request) and person(request).has_perm(DECIDE)
 
 
 class ToolFilter(admin.SimpleListFilter):
@@ -66,10 +87,11 @@ class ToolFilter(admin.SimpleListFilter):
     parameter_name = "tool"
 
     def lookups(self, request: HttpRequest, model_admin: RequestAdmin) -> list[tuple[str, str]]:
-        asked_about = ToolCall.objects.filter(approval_requests__isnull=False)
-        return [
-            (tool, tool) for tool in asked_about.order_by("tool").values_list("tool", flat=True).distinct()
-        ]
+        """The tools that were asked about of late."""
+        requests = ApprovalRequest.objects.values_list("tool_call__tool", flat=True)
+        waiting = requests.filter(status=RequestStatus.PENDING).order_by("-created_at")[:RECENT]
+        decided = requests.exclude(status=RequestStatus.PENDING).order_by(NEWEST_DECISION)[:RECENT]
+        return [(tool, tool) for tool in sorted(waiting.union(decided))]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         return queryset.filter(tool_call__tool=self.value()) if self.value() else queryset
@@ -80,8 +102,10 @@ class GroupFilter(admin.SimpleListFilter):
     parameter_name = "group"
 
     def lookups(self, request: HttpRequest, model_admin: RequestAdmin) -> list[tuple[str, str]]:
-        groups = Group.objects.filter(pk__in=ApprovalRequest.objects.values("approvers"))
-        return [(str(group.pk), group.name) for group in groups.order_by("name")]
+        """Those whom the rules name by now: to find them in the requests is to read all of these."""
+        named = Q(pk__in=PolicyRule.objects.values("approvers"))
+        later = Q(pk__in=PolicyRule.objects.values("escalate_to"))
+        return [(str(group.pk), group.name) for group in Group.objects.filter(named | later).order_by("name")]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         chosen = self.value() or ""

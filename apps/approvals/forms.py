@@ -1,8 +1,8 @@
-"""What people fill in: a decision, the arguments to run instead, a line of the policy."""
+"""What people fill in: a decision, the arguments to run instead."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.http import QueryDict
@@ -14,12 +14,7 @@ from runtime.schemas import Decision
 from apps.approvals import arguments
 from apps.approvals.arguments import ordered
 from apps.approvals.fields import OMITTED, ArgumentField, field_for, unix_lines
-from apps.approvals.models import ApprovalRequest, PolicyRule
-
-if TYPE_CHECKING:
-    PolicyRuleModelForm = forms.ModelForm[PolicyRule]
-else:
-    PolicyRuleModelForm = forms.ModelForm
+from apps.approvals.models import ApprovalRequest
 
 PREFIX = "arg"
 
@@ -118,42 +113,6 @@ class BulkForm(forms.Form):
     """One reason for all that are rejected together."""
 
     reason = forms.CharField(label=gettext_lazy("Reason"), max_length=2000, widget=lines(3))
-
-
-class PolicyRuleForm(PolicyRuleModelForm):
-    class Meta:
-        model = PolicyRule
-        fields: ClassVar = [
-            "name",
-            "is_enabled",
-            "assistant",
-            "tool",
-            "verdict",
-            "approvers",
-            "expires_after",
-            "priority",
-        ]
-        help_texts: ClassVar = {
-            "name": gettext_lazy("Kept with every call the rule is used on. Say what it is for."),
-            "is_enabled": gettext_lazy("A rule that is switched off is as good as absent."),
-            "assistant": gettext_lazy(
-                "Graph id of the assistant, such as shop. * matches any, shop* a beginning."
-            ),
-            "tool": gettext_lazy("Name of the tool, such as refund_order. * matches any, *_order an ending."),
-            "verdict": gettext_lazy(
-                "Deny wins over every other rule. Without any rule, sensitive tools are denied and others run."
-            ),
-            "approvers": gettext_lazy(
-                "For “ask a person”: the group whose members decide. Nobody decides on a call of their own run."
-            ),
-            "expires_after": gettext_lazy(
-                "For “ask a person”: a call that nobody has decided on by then does not run, and its turn goes on "
-                "without it. Empty: it waits for ever."
-            ),
-            "priority": gettext_lazy(
-                "Among rules that match and do not deny, the lowest number is the one that counts."
-            ),
-        }
 
 
 class QuestionForm(DecisionForm):

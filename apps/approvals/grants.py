@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from runtime import audit
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision
 from runtime.ledger import canonical
 from runtime.models import CallKind, ToolCall, ToolState
@@ -151,3 +152,4 @@ def revoke(user: User, grant: Grant) -> None:
     if not standing.update(revoked_at=Now(), revoked_by=user):
         raise AlreadyDecided(_("This grant was revoked before."))
     grant.refresh_from_db()
+    audit.append("grant.revoked", subject=grant, actor=user)

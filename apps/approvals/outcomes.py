@@ -12,9 +12,9 @@ from runtime.exceptions import AlreadyDecided, InvalidDecision
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.schemas import Decision
 
-from apps.approvals import answers, arguments
+from apps.approvals import answers, arguments, conditions
+from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, DecisionKind, PolicyRule, RequestStatus, Way
-from apps.approvals.policy import matching_rule
 
 # By the question that was asked.
 _OUTCOMES: dict[tuple[str, str], tuple[str, str]] = {
@@ -64,11 +64,20 @@ def of(request: ApprovalRequest, decision: Decision, via: str) -> Outcome:
         fields = {"result": result, "finished_at": Now()}
     if kind == "edit":
         args = arguments.checked(decision.get("args", {}), request.tool_call.args_schema)
+        _hold_within_bounds(request, args)
         fields = {"args": args, "args_digest": ledger.digest(args)}
     if request.question == ApprovalRequest.Question.OUTCOME and kind == "reject":
         fields = {"error": note, "finished_at": Now()}
     status, state = _OUTCOMES[request.question, kind]
     return Outcome(status, state, fields, args)
+
+
+def _hold_within_bounds(request: ApprovalRequest, args: dict[str, Any]) -> None:
+    """Against what the model proposed: several small edits reach no further than one."""
+    bounds = request.version.bounds if request.version else []
+    found = conditions.within(bounds, request.tool_call.proposed_args, args)
+    if found:
+        raise InvalidDecision("\n".join(f"{name}: {problem}" for name, problem in found))
 
 
 def allowed(request: ApprovalRequest) -> list[str]:

@@ -25,7 +25,7 @@ from apps.approvals.permissions import Right, may_override, objection_to, right_
 WIDE = {"is_nav_sidebar_enabled": False}
 """For pages that need the width: the breadcrumbs lead everywhere."""
 MESSAGES = 10
-SIMILAR = 5
+HISTORY = 5
 
 
 IF_RUN_TWICE = {
@@ -73,7 +73,8 @@ def context(
         "if_run_twice": IF_RUN_TWICE.get(call.effect, ""),
         "canonical": visible.visible(ledger.canonical(call.args)),
         "thread_messages": _messages(call),
-        "similar": _similar(call),
+        "calls_of_requester": _history(call, user=call.user_id, sensitive=True),
+        "calls_of_tool": _history(call, tool=call.tool),
         "earlier": _earlier(request),
         "form": posted or decision_form(request),
         "arguments_form": filled_in or arguments_form(call),
@@ -133,10 +134,10 @@ def _messages(call: ToolCall) -> list[Message]:
     return list(reversed(newest))
 
 
-def _similar(call: ToolCall) -> Iterable[ToolCall]:
-    """The requester's last calls of the same tool."""
-    same = ToolCall.objects.filter(user=call.user_id, tool=call.tool).exclude(pk=call.pk)
-    return same.select_related("decided_by").order_by("-created_at")[:SIMILAR]
+def _history(call: ToolCall, **same: Any) -> Iterable[ToolCall]:
+    """The last other calls that have the same."""
+    others = ToolCall.objects.filter(**same).exclude(pk=call.pk).order_by("-created_at")
+    return others.select_related("user", "decided_by")[:HISTORY]
 
 
 def _earlier(request: ApprovalRequest) -> Iterable[ApprovalRequest]:

@@ -6,10 +6,10 @@ from typing import NamedTuple, cast
 
 from accounts.models import User
 from django.contrib.auth.models import Group
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from runtime.models import CallKind
+from runtime.models import CallKind, ToolCall
 
 from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule, Vote, Way
 
@@ -89,8 +89,12 @@ def whom(request: ApprovalRequest) -> str:
 
 
 def decidable(user: User) -> QuerySet[ApprovalRequest]:
-    """The requests that wait for this person among others: their own right, and that of whoever they stand in for."""
-    waiting = ApprovalRequest.objects.filter(status="pending").exclude(tool_call__user=user)
+    """The requests that wait for this person among others: their own right, and that of whoever they stand in for.
+
+    Without a join to the tool calls, which PostgreSQL would read in full for each page's badge.
+    """
+    own = ToolCall.objects.filter(pk=OuterRef("tool_call"), user=user)
+    waiting = ApprovalRequest.objects.filter(~Exists(own), status="pending")
     if not user.is_active or not user.has_perm(DECIDE):
         return waiting.none()
     away = [
@@ -102,7 +106,7 @@ def decidable(user: User) -> QuerySet[ApprovalRequest]:
     for principal in away:
         theirs |= _asked_of(principal) & ~Q(tool_call__user=principal)
     voted = Vote.objects.filter(
-        request=OuterRef("pk"), voter=user, args_digest=OuterRef("tool_call__args_digest")
+        request=OuterRef("pk"), voter=user, args_digest=F("request__tool_call__args_digest")
     )
     return waiting.filter(theirs).exclude(Exists(voted.filter(request__quorum__gt=1)))
 

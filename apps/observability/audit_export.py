@@ -11,6 +11,7 @@ from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
+from runtime import audit
 from runtime.models import ToolCall
 
 from apps.observability import export
@@ -85,4 +86,6 @@ class ExportsToolCalls(ToolCallModelAdmin):
     def _export(self, request: HttpRequest, calls: QuerySet[ToolCall], kind: str) -> StreamingHttpResponse:
         extra = {"action": "tool_calls_exported", "user_id": request.user.pk, "kind": kind}
         logger.info("tool calls exported", extra=extra)
+        after = {"kind": kind, "filters": request.GET.urlencode()}
+        audit.append("tool_call.exported", subject=("tool_call", ""), after=after)
         return export.response(calls, kind)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
+from runtime.models import AuditEvent
 
 from apps.observability.timeline import Step
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 def pill(state: str, label: str) -> SafeString:
@@ -51,3 +56,41 @@ def steps_block(steps: list[Step]) -> SafeString:
         '<ol class="audit-steps">{}</ol>',
         format_html_join("", '<li><code>{} {}</code><pre class="audit-text">{}</pre></li>', rows),
     )
+
+
+def events_block(events: QuerySet[AuditEvent]) -> SafeString | str:
+    """What the audit tells of one row, oldest first, each with a link to its page."""
+    rows = [
+        (
+            reverse("admin:runtime_auditevent_change", args=[event.pk]),
+            f"{event.seq}",
+            f"{localtime(event.at):%Y-%m-%d %H:%M:%S}" if event.at else "",
+            event.action,
+            event.actor,
+        )
+        for event in events.order_by("seq")
+    ]
+    items = format_html_join("", '<li><a href="{}">{}</a> <code>{}</code> {} {}</li>', rows)
+    return format_html('<ul class="audit-events">{}</ul>', items) if rows else "-"
+
+
+def changes_block(before: dict[str, Any] | None, after: dict[str, Any] | None) -> SafeString | str:
+    """Each field on a line, before and after side by side."""
+    names = sorted({*(before or {}), *(after or {})})
+    rows = ((name, _cell(before, name), _cell(after, name)) for name in names)
+    body = format_html_join("", '<tr><th scope="row">{}</th><td>{}</td><td>{}</td></tr>', rows)
+    head = format_html(
+        '<tr><th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th></tr>',
+        _("field"),
+        _("before"),
+        _("after"),
+    )
+    table = '<div class="audit-changes"><table><thead>{}</thead><tbody>{}</tbody></table></div>'
+    return format_html(table, head, body) if names else "-"
+
+
+def _cell(values: dict[str, Any] | None, name: str) -> SafeString | str:
+    if values is None or name not in values:
+        return ""
+    value = values[name]
+    return text_block(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -20,6 +20,7 @@ def _begin(request: HttpRequest) -> str:
     given = request.headers.get(HEADER, "")
     request_id = given if _GIVEN.fullmatch(given) else uuid.uuid4().hex
     log_context.set({"request_id": request_id})
+    request.META["REQUEST_ID"] = request_id  # for the audit; what a client sends is named HTTP_ something
     return request_id
 
 

@@ -64,6 +64,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "apps.observability.middleware.request_context",
+    "runtime.audit.middleware.audit_origin",
     "axes.middleware.AxesMiddleware",
     "config.middleware.say_when_away",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -133,6 +134,8 @@ COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS",
 # The ports of runtime: who judges a tool call, and who decides on one that waits.
 COUNTERSIGN_POLICY = "apps.approvals.policy"
 COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
+# All that workers of the queue `maintenance` perform.
+JOBS = ("apps.approvals.notifications.delivery.perform",)
 
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
@@ -169,6 +172,12 @@ EVENT_LOG_TTL = env.seconds("COUNTERSIGN_EVENT_LOG_TTL", 3600.0)  # after the la
 
 KEEP_THREADS_DAYS = env.integer("COUNTERSIGN_KEEP_THREADS_DAYS", 365, minimum=1)
 KEEP_CHECKPOINTS_DAYS = env.integer("COUNTERSIGN_KEEP_CHECKPOINTS_DAYS", 30, minimum=1)
+
+# The head of the audit's chain, outside of the database: best on a disk that its administrators can't write to.
+AUDIT_ANCHOR = env.text("COUNTERSIGN_AUDIT_ANCHOR") or str(HOME / "audit-anchor.jsonl")
+# The private key that signs exports of the audit.
+AUDIT_KEY_IS_OURS = not env.text("COUNTERSIGN_AUDIT_KEY")
+AUDIT_KEY = env.text("COUNTERSIGN_AUDIT_KEY") or str(HOME / "audit-key.pem")
 
 # --- people -----------------------------------------------------------------------------------------------
 
@@ -251,6 +260,10 @@ EMAIL_HOST_USER = env.text("COUNTERSIGN_EMAIL_USER")
 EMAIL_HOST_PASSWORD = env.text("COUNTERSIGN_EMAIL_PASSWORD")
 EMAIL_USE_TLS = env.boolean("COUNTERSIGN_EMAIL_TLS", False)
 EMAIL_TIMEOUT = 10
+# What links in notifications begin with.
+PUBLIC_URL = env.url("COUNTERSIGN_PUBLIC_URL") or "http://localhost:8000/"
+# Hosts that webhooks may go to although they are internal, and with http:// too.
+WEBHOOK_INTERNAL_HOSTS = env.names("COUNTERSIGN_WEBHOOK_HOSTS", [])
 DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
 
 # --- what operators see -----------------------------------------------------------------------------------

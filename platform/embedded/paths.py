@@ -4,6 +4,7 @@ postgres/      the database cluster         secret-key      signs sessions, mode
 redis/         Valkey's append-only file    demo-password   of the demo accounts, mode 0600
 log/           <name>.log of each process   up.lock up.pid  who runs on this folder
 run/           unix sockets                 mail/           what would have been sent
+audit-key.pem  signs exports, mode 0600     audit-anchor.jsonl  heads of the audit's chain
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def servers_line(stack: Stack) -> str:
 
 def programs_line(stack: Stack, workers: int) -> str:
     model = ", demo model" if stack.has_demo_model else ""
-    return f"web, {workers} worker{'' if workers == 1 else 's'}{model}"
+    return f"web, {workers} worker{'' if workers == 1 else 's'}, notifier{model}"
 
 
 def summary(stack: Stack) -> str:
@@ -56,6 +56,7 @@ def summary(stack: Stack) -> str:
     lines += _accounts(stack)
     lines += [
         ("Model", _model(stack)),
+        ("Mail", _mail(stack)),
         ("Data", f"{stack.home}   logs in {paths.log_dir(stack.home).name}/"),
         ("Stop", "Ctrl-C (the data stays)"),
     ]
@@ -82,3 +83,12 @@ def _model(stack: Stack) -> str:
     if stack.has_demo_model:
         return "built-in demo model, no key needed. Yours: OPENAI_BASE_URL=... OPENAI_API_KEY=... make run"
     return f"{settings.OPENAI_MODEL} at {settings.OPENAI_BASE_URL or 'the default endpoint of its provider'}"
+
+
+def _mail(stack: Stack) -> str:
+    """Where notifications go."""
+    if settings.EMAIL_BACKEND.endswith(".filebased.EmailBackend"):
+        return f"written to {paths.mail_dir(stack.home)}/"
+    if settings.EMAIL_BACKEND.endswith(".console.EmailBackend"):
+        return f"written to {paths.log_dir(stack.home).name}/notifier.log"
+    return f"sent by {settings.EMAIL_HOST}"

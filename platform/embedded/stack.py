@@ -20,6 +20,7 @@ from embedded.supervisor import Supervisor
 from embedded.valkey import Valkey
 
 WORKER_QUEUE = "interactive"
+JOBS_QUEUE = "maintenance"  # notifications
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green
 HEALTH_INTERVAL = 0.1  # seconds
 WORKER_DRAIN = 2.0  # seconds runs have to end a step when Ctrl-C is pressed; the rest is handed back
@@ -109,11 +110,11 @@ class Stack:
         )
 
     def _workers(self) -> list[Program]:
+        queues = {f"worker-{number}": WORKER_QUEUE for number in range(1, settings.WORKERS + 1)}
+        queues["notifier"] = JOBS_QUEUE
         return [
-            self._program(
-                f"worker-{number}", "manage.py", "worker", "--queue", WORKER_QUEUE, stop_within=WORKER_STOP
-            )
-            for number in range(1, settings.WORKERS + 1)
+            self._program(name, "manage.py", "worker", "--queue", queue, stop_within=WORKER_STOP)
+            for name, queue in queues.items()
         ]
 
     def _demo_model(self) -> Program:
@@ -145,6 +146,7 @@ class Stack:
             "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
             "COUNTERSIGN_HOME": str(self.home),
             "COUNTERSIGN_WORKER_DRAIN": str(WORKER_DRAIN),
+            "COUNTERSIGN_PUBLIC_URL": os.environ.get("COUNTERSIGN_PUBLIC_URL") or self.address.url,
         }
         if not self.has_demo_model:
             return common

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 from uuid import UUID
 
 from accounts.models import User
@@ -33,6 +34,16 @@ class AnswerForm(Protocol):
         ...
 
 
+class Asked(NamedTuple):
+    """Of whom it is asked whether a tool call may run."""
+
+    group: str
+    """Empty when the group is gone."""
+    since: datetime
+    until: datetime | None
+    """None: it waits for ever."""
+
+
 class Decisions(Protocol):
     def decide(self, user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
         """Carries the decision out. Raises a RuntimeRefusal that says who, when or why not."""
@@ -40,6 +51,10 @@ class Decisions(Protocol):
 
     def withdraw(self, user: User, tool_call_id: UUID) -> ToolCall:
         """The requester takes a waiting call back."""
+        ...
+
+    def asked(self, tool_call: ToolCall) -> Asked | None:
+        """What is asked about the call now; None when nothing is."""
         ...
 
     def may_answer(self, user: User, tool_call: ToolCall) -> list[DecisionType]:
@@ -64,6 +79,11 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
 
 def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
     return configured().withdraw(user, tool_call_id)
+
+
+def asked(tool_call: ToolCall) -> Asked | None:
+    """For who may see the call. None when nothing is configured, too: the page says less then."""
+    return configured().asked(tool_call) if getattr(settings, "COUNTERSIGN_DECISIONS", None) else None
 
 
 def may_answer(user: User, tool_call: ToolCall) -> list[DecisionType]:

@@ -57,12 +57,12 @@ def check(name: str) -> Callable[[Check], Check]:
 def violations(*, settled: bool = False) -> list[Violation]:
     """Everything that is wrong, at one moment. `settled`: nothing is under way, so a live run is wrong as well."""
     checks = {**_checks, "run-not-settled": _not_settled} if settled else _checks
-    with _one_moment():
+    with one_moment():
         return [Violation(name, *found) for name, function in checks.items() for found in function()]
 
 
 @contextmanager
-def _one_moment() -> Iterator[None]:
+def one_moment() -> Iterator[None]:
     """All checks see one snapshot: a run that ends between two of them is no violation."""
     is_outermost = not connection.in_atomic_block
     with transaction.atomic():

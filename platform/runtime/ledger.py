@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.models import Q
@@ -20,6 +20,7 @@ from runtime.exceptions import LeaseLost
 from runtime.models import HOLDS_INPUT, UNSETTLED, CallKind, Effect, Run, ToolCall, ToolState
 
 RESULT_LIMIT = 256 * 1024  # characters that are kept of a result, or of an error
+PREVIEW_LIMIT = 4000  # characters that are kept of a preview
 
 
 def canonical(args: dict[str, Any]) -> str:
@@ -29,6 +30,17 @@ def canonical(args: dict[str, Any]) -> str:
 
 def digest(args: dict[str, Any]) -> str:
     return sha256(canonical(args).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Preview(NamedTuple):
+    """What a tool says that a call of it would do."""
+
+    text: str = ""
+    error: str = ""
+    """Why there is no text."""
+
+
+NO_PREVIEW = Preview()
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Proposal:
     sensitive: bool
     effect: str
     why: str
+    preview: Preview = NO_PREVIEW
     kind: str = CallKind.CALL
     position: int = 0
     takes: tuple[str, ...] = ()
@@ -57,6 +70,13 @@ class Proposal:
     def key(self) -> tuple[str, str, str]:
         """What makes it this call, in its thread."""
         return self.task_id, self.call_id, self.digest
+
+
+def is_known(run: Run, proposal: Proposal) -> bool:
+    """Whether the call has its row already: it was proposed, and goes on."""
+    task_id, call_id, proposed_digest = proposal.key
+    known = ToolCall.objects.filter(thread=run.thread_id, task_id=task_id, call_id=call_id)
+    return known.filter(proposed_digest=proposed_digest).exists()
 
 
 @transaction.atomic
@@ -82,6 +102,8 @@ def found_or_made(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
             "sensitive": proposal.sensitive,
             "effect": proposal.effect,
             "why": proposal.why,
+            "preview": kept(proposal.preview.text, PREVIEW_LIMIT),
+            "preview_error": kept(proposal.preview.error, PREVIEW_LIMIT),
             "proposed_args": proposal.args,
             "args": proposal.args,
             "args_digest": digest(proposal.args),
@@ -182,10 +204,10 @@ def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = ""
     tool_call.advance(state, finished_at=Now(), result=kept(result), error=kept(error))
 
 
-def kept(text: str) -> str:
+def kept(text: str, limit: int = RESULT_LIMIT) -> str:
     """As much as is kept of what a tool said, without NUL and halves of characters."""
-    if len(text) > RESULT_LIMIT:
-        text = f"{text[:RESULT_LIMIT]}\n[cut: {len(text)} characters in all]"
+    if len(text) > limit:
+        text = f"{text[:limit]}\n[cut: {len(text)} characters in all]"
     return storable(text)
 
 

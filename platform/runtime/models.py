@@ -21,7 +21,7 @@ from django.db.models import Exists, Expression, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from runtime import signals
+from runtime import audit, signals
 from runtime.exceptions import LeaseLost
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ class Thread(models.Model):
 
     def withdraw_from_owner(self) -> None:
         """Its owner deletes it: it is gone for them, and kept for the audit."""
-        Thread.objects.filter(pk=self.pk, deleted_at__isnull=True).update(deleted_at=Now())
+        with transaction.atomic():
+            if Thread.objects.filter(pk=self.pk, deleted_at__isnull=True).update(deleted_at=Now()):
+                audit.append("thread.deleted", subject=self, thread_id=self.pk)
 
 
 class RunStatus(models.TextChoices):
@@ -493,6 +495,9 @@ class ToolCall(models.Model):
     state = models.CharField(_("state"), max_length=10, choices=ToolState.choices, default=ToolState.PROPOSED)
     why = models.TextField(_("why"), blank=True)
     """What the model said as it proposed the call. Written by the model: never to be trusted."""
+    preview = models.TextField(_("preview"), blank=True, default="")
+    """What the tool said, as the call was proposed, that it would do. Empty: it has no preview, or it failed."""
+    preview_error = models.TextField(_("error of the preview"), blank=True, default="")
     proposed_args = models.JSONField(_("arguments as proposed"), default=dict)
     proposed_digest = models.CharField(max_length=64, default="")
     """Of the call as proposed, tool and arguments: models give one id to different calls."""
@@ -527,6 +532,8 @@ class ToolCall(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["thread", "created_at"], name="toolcall_by_thread"),
             models.Index(fields=["state", "created_at"], name="toolcall_by_state"),
+            models.Index(fields=["tool", "-created_at"], name="toolcall_by_tool"),
+            models.Index(fields=["user", "-created_at"], name="toolcall_by_user"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -572,3 +579,6 @@ class ToolCall(models.Model):
             return False
         signals.tool_call_changed.send(ToolCall, tool_call=self)
         return True
+
+
+from runtime.audit.models import AuditEvent as AuditEvent  # noqa: E402  (Django looks for models here)

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from runtime import admission, ledger, signals
+from runtime import admission, audit, ledger, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
 from runtime.models import Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
@@ -125,6 +125,7 @@ def cancel_run(run: Run) -> bool:
         is_running = running.exists()
         is_first = running.filter(cancel_requested_at__isnull=True).update(cancel_requested_at=Now())
         if is_first:
+            audit.append("run.stop_asked", subject=run, thread_id=run.thread_id)
             transaction.on_commit(partial(_tell_to_stop, run.pk))
     return is_running
 

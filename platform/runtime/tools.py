@@ -10,6 +10,7 @@ import contextvars
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,10 +25,11 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
-from runtime import ledger
+from runtime import ledger, previews
 from runtime.context import current_call, current_run
 from runtime.database import AWAY, in_database, in_tool_thread
-from runtime.models import CallKind, Effect, ToolCall, ToolState
+from runtime.models import CallKind, Effect, Run, ToolCall, ToolState
+from runtime.previews import PreviewFunction
 from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class GatedTool(BaseTool):
     """Of the arguments the model writes."""
     sensitive: bool
     effect: str
+    preview: StructuredTool | None = None
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("A gated tool is called with a tool call: use invoke or ainvoke.")
@@ -63,6 +66,7 @@ class GatedTool(BaseTool):
         run, proposal = context.run, self._proposal(input)
         # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
         async with context.lock_of(proposal):
+            proposal = await self._previewed(run, proposal)
             testpoint("before_permit")
             tool_call, is_begun = await in_database(ledger.enter, run, proposal)
             if is_begun:
@@ -81,6 +85,12 @@ class GatedTool(BaseTool):
             why=current_run.get().why,
         )
 
+    async def _previewed(self, run: Run, proposal: ledger.Proposal) -> ledger.Proposal:
+        """With what the tool says it would do: asked once, before the call has a row and anybody judges it."""
+        if self.preview is None or await in_database(ledger.is_known, run, proposal):
+            return proposal
+        return replace(proposal, preview=await previews.ask(self.preview, proposal.args))
+
     def _checked(self, args: dict[str, Any]) -> dict[str, Any]:
         """What the model wrote, checked and JSON-like. Raises pydantic's ValidationError.
 
@@ -92,12 +102,15 @@ class GatedTool(BaseTool):
         return written if self.model is None else self.model.model_validate(written).model_dump(mode="json")
 
 
-def tool(*, sensitive: bool, effect: str) -> Callable[[Callable[..., Any]], GatedTool]:
+def tool(
+    *, sensitive: bool, effect: str, preview: PreviewFunction | None = None
+) -> Callable[[Callable[..., Any]], GatedTool]:
     """Makes a function a tool: its name, docstring and hints are what the model sees.
 
     `sensitive`: without a policy rule that allows it, it does not run. `effect`: what a second execution would
     do (none, idempotent, reconcile, once); "once" is never repeated without a person's word.
-    A plain function runs in a thread, a coroutine on the worker's loop.
+    `preview`: takes the same arguments and tells in words what the call would do, for whoever decides on it; it
+    may read and must not change anything. A plain function runs in a thread, a coroutine on the worker's loop.
     """
 
     def decorate(function: Callable[..., Any]) -> GatedTool:
@@ -105,12 +118,14 @@ def tool(*, sensitive: bool, effect: str) -> Callable[[Callable[..., Any]], Gate
         made = StructuredTool.from_function(
             func=None if is_async else function, coroutine=function if is_async else None
         )
-        return gate(made, sensitive=sensitive, effect=effect)
+        return gate(made, sensitive=sensitive, effect=effect, preview=preview)
 
     return decorate
 
 
-def gate(inner: BaseTool, *, sensitive: bool, effect: str) -> GatedTool:
+def gate(
+    inner: BaseTool, *, sensitive: bool, effect: str, preview: PreviewFunction | None = None
+) -> GatedTool:
     """Puts any LangChain tool behind the gateway."""
     if effect not in Effect.values:
         raise ValueError(f"effect={effect!r} of {inner.name} is none of {', '.join(Effect.values)}")
@@ -125,6 +140,7 @@ def gate(inner: BaseTool, *, sensitive: bool, effect: str) -> GatedTool:
         model=model,
         sensitive=sensitive,
         effect=effect,
+        preview=previews.preview_tool(inner, preview) if preview else None,
     )
 
 

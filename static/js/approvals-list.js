@@ -1,5 +1,6 @@
 // The queue keeps itself up to date: the same page is fetched and its rows put in place of the old ones.
-// What is ticked stays ticked, the chosen action stays chosen, and the focus stays where it was.
+// What is ticked stays ticked, the chosen action stays chosen, the focus stays on its request, and what is in sight
+// stays where it is.
 const EVERY = 60000; // ms, so that "3 minutes ago" does not grow stale
 
 const form = document.getElementById("changelist-form");
@@ -8,24 +9,44 @@ let rows = rowsOf(form);
 let isFetching = false;
 let isStale = false;
 
+const trs = () => [...form.querySelectorAll("#result_list tbody tr")];
+const keyOf = (row) => row.querySelector("th a")?.getAttribute("href");
+
+// The first request that is in sight, and where it is.
+function anchor() {
+  const row = trs().find((each) => each.getBoundingClientRect().bottom > 0);
+  return row ? { key: keyOf(row), top: row.getBoundingClientRect().top } : null;
+}
+
 function remember() {
   const active = document.activeElement;
   return {
+    anchor: window.scrollY > 0 ? anchor() : null,
+    index: trs().indexOf(active.closest("tr")),
     ticked: new Set([...form.querySelectorAll("input.action-select:checked")].map((box) => box.value)),
     action: form.querySelector("select[name=action]")?.value ?? "",
     focus: form.contains(active) ? ["id", "name", "value", "href"].map((name) => [name, active.getAttribute(name)]) : [],
   };
 }
 
-function restore({ ticked, action, focus }) {
+function focusAgain(focus, index) {
+  const selector = focus.filter(([, value]) => value).map(([name, value]) => `[${name}="${CSS.escape(value)}"]`);
+  if (!selector.length) return;
+  const same = form.querySelector(selector.join(""));
+  const next = index < 0 ? null : trs()[Math.min(index, trs().length - 1)]?.querySelector("th a");
+  (same ?? next)?.focus({ preventScroll: true }); // the request is gone: its place in the list
+}
+
+function restore({ ticked, action, focus, index, anchor: before }) {
   for (const box of form.querySelectorAll("input.action-select")) {
     box.checked = ticked.has(box.value);
     box.closest("tr").classList.toggle("selected", box.checked);
   }
   const select = form.querySelector("select[name=action]");
   if (select) select.value = action;
-  const selector = focus.filter(([, value]) => value).map(([name, value]) => `[${name}="${CSS.escape(value)}"]`);
-  if (selector.length) form.querySelector(selector.join(""))?.focus({ preventScroll: true });
+  focusAgain(focus, index);
+  const row = before && trs().find((each) => keyOf(each) === before.key);
+  if (row) window.scrollBy({ top: row.getBoundingClientRect().top - before.top, behavior: "instant" });
 }
 
 function replace(fresh) {

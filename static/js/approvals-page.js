@@ -16,6 +16,12 @@ function close(fresh) {
   meanwhile.hidden = false;
 }
 
+// The list alone: what somebody is just writing stays.
+function hear(fresh) {
+  const [old, now] = [page, fresh].map((root) => root.querySelector("#comment-list"));
+  if (old && now && old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+}
+
 async function look() {
   const response = await fetch(page.dataset.page, { headers: { Accept: "text/html" } }).catch(() => null);
   if (!response?.ok) return;
@@ -25,6 +31,7 @@ async function look() {
   if (isOpen && page.dataset.status === "pending" && fresh.dataset.status !== "pending") close(fresh);
   const [old, now] = [page, fresh].map((root) => root.querySelector("#decided"));
   if (old && now && old.innerHTML !== now.innerHTML) old.replaceChildren(...now.childNodes);
+  hear(fresh);
 }
 
 document.addEventListener("approvals:changed", look);

@@ -16,6 +16,10 @@ function show(waiting) {
   const badge = link.querySelector(".badge");
   badge.hidden = waiting === 0;
   badge.querySelector("[data-count]").textContent = waiting;
+  for (const other of document.querySelectorAll("[data-waiting-badge]")) {
+    other.hidden = waiting === 0;
+    other.textContent = waiting;
+  }
   document.title = waiting ? `(${waiting}) ${title}` : title;
   if (Number(link.dataset.waiting) !== waiting) {
     status.textContent = link.dataset.text.replace("{count}", waiting);

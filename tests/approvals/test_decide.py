@@ -112,6 +112,17 @@ def test_changes_stay_in_sight_when_the_wrong_button_was_pressed(alice, bob, wai
     assert 'id="change" open' in text
 
 
+def test_after_an_error_each_change_is_shown_against_the_call_as_it_stands(alice, bob, waiting, signed_in):
+    approval = waiting(alice)
+
+    answer = post(signed_in(bob), approval, "edit", **edited(amount="-3", reason="broken"))
+
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert """data-original="&quot;59.90&quot;">as it stands: <code>59.90</code>""" in text
+    assert """data-original="&quot;broken&quot;" hidden>""" in text
+
+
 def test_an_edit_of_a_call_that_was_cut_off_is_refused(alice, bob, cut_off, signed_in):
     approval = cut_off(alice)
 

@@ -14,9 +14,19 @@ from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision
 from runtime.models import ToolState
 
 from apps.approvals import grants, policy, requests
-from apps.approvals.models import ApprovalRequest, Delegation, Grant, PolicyRule, RequestStatus, Vote, Way
+from apps.approvals.models import (
+    ApprovalRequest,
+    Condition,
+    Delegation,
+    EditBound,
+    Grant,
+    PolicyRule,
+    RequestStatus,
+    Vote,
+    Way,
+)
 from apps.approvals.permissions import decidable, objection_to
-from tests.approvals.conftest import QUEUE, REFUND, page_of, post
+from tests.approvals.conftest import QUEUE, REFUND, edited, page_of, post
 
 
 @pytest.fixture
@@ -247,17 +257,18 @@ def test_only_the_decisions_the_policy_allows(alice, bob, rule, waiting, signed_
     assert fresh(approval).is_pending
 
 
-def test_an_edit_that_another_rule_is_about_is_asked_by_that_rule(
-    alice, bob, frank, finance, waiting, monkeypatch
-):
-    approval = waiting(alice)
-    big = PolicyRule.objects.create(name="big", tool="refund_order", verdict="ask", approvers=finance)
-    small = approval.rule
-    monkeypatch.setattr(
-        "apps.approvals.outcomes.matching_rule",
-        lambda call: big if float(call.args["amount"]) > 100 else small,
+@pytest.fixture
+def big(rule, finance, frank):
+    """More than 100 is for Finance."""
+    big = PolicyRule.objects.create(
+        name="big", tool="refund_order", verdict="ask", approvers=finance, priority=10
     )
-    monkeypatch.setattr("apps.approvals.policy.matching_rule", lambda call: big)
+    Condition.objects.create(rule=big, argument="amount", operator="more than", value="100")
+    return big
+
+
+def test_an_edit_that_another_rule_is_about_is_asked_by_that_rule(alice, bob, frank, big, waiting):
+    approval = waiting(alice)
     args = {**REFUND, "amount": "500"}
 
     call = decisions.decide(bob, approval.tool_call_id, {"type": "edit", "args": args})
@@ -266,8 +277,35 @@ def test_an_edit_that_another_rule_is_about_is_asked_by_that_rule(
     assert call.args == args
     assert fresh(approval).status == RequestStatus.SUPERSEDED
     anew = ApprovalRequest.objects.get(status=RequestStatus.PENDING)
-    assert anew.approvers == finance
-    assert decisions.decide(frank, call.pk, {"type": "approve"}).state == ToolState.APPROVED
+    assert anew.approvers == big.approvers
+    with pytest.raises(DecisionRefused):
+        decisions.decide(bob, call.pk, {"type": "approve"})
+    call = decisions.decide(frank, call.pk, {"type": "approve"})
+    assert call.state == ToolState.APPROVED
+    assert policy.objection(call) == ""
+
+
+def test_an_edit_by_who_may_decide_under_both_rules_is_one_decision(alice, bob, big, waiting):
+    bob.groups.add(big.approvers)
+
+    call = decisions.decide(
+        bob, waiting(alice).tool_call_id, {"type": "edit", "args": {**REFUND, "amount": "500"}}
+    )
+
+    assert call.state == ToolState.APPROVED
+    assert ApprovalRequest.objects.get(status=RequestStatus.APPROVED).rule == big
+
+
+def test_an_edit_keeps_within_the_bounds(alice, bob, rule, waiting, signed_in):
+    EditBound.objects.create(rule=rule, argument="amount", operator="at most", value="60")
+    approval = waiting(alice)
+    client = signed_in(bob)
+
+    for wrong in ({"amount": "60.01"}, {"order_number": "1043"}, {"reason": "other"}):
+        assert post(client, approval, "edit", **edited(**wrong)).status_code == 422
+        assert fresh(approval).is_pending
+    assert post(client, approval, "edit", **edited(amount="60")).status_code == 302
+    assert fresh(approval).tool_call.args["amount"] == "60"
 
 
 def test_the_requester_confirms_where_the_policy_lets_them(alice, carol, rule, waiting):

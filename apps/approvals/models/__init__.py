@@ -11,6 +11,7 @@ from apps.approvals.models.rules import (
     RuleVersion,
 )
 from apps.approvals.models.standing import Delegation, Grant, GrantUse
+from apps.approvals.models.views import SavedView
 
 __all__ = [
     "ApprovalRequest",
@@ -26,6 +27,7 @@ __all__ = [
     "RequestStatus",
     "Risk",
     "RuleVersion",
+    "SavedView",
     "Vote",
     "Way",
 ]

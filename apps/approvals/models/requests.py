@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from runtime.models import ToolCall
@@ -24,6 +24,10 @@ class RequestStatus(models.TextChoices):
     EXPIRED = "expired", _("expired")
     CANCELLED = "cancelled", _("withdrawn")
     SUPERSEDED = "superseded", _("superseded")
+
+
+URGENCY = ("-risk", "expires_at", "created_at", "pk")
+"""The order of what waits: risk, then what expires first (what never does comes last), then age."""
 
 
 class Way(models.TextChoices):
@@ -89,6 +93,14 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["status", "created_at"], name="request_by_status"),
             models.Index(fields=["expires_at"], name="request_by_expiry", condition=Q(status="pending")),
             models.Index(fields=["remind_at"], name="request_by_reminder", condition=Q(status="pending")),
+            models.Index(
+                fields=[*URGENCY[:3], "id"], name="request_by_urgency", condition=Q(status="pending")
+            ),
+            models.Index(
+                F("decided_at").desc(nulls_last=True),
+                name="request_by_decision",
+                condition=~Q(status="pending"),
+            ),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

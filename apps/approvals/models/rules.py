@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from apps.approvals.meaning import sentences
 
 YEAR = 60 * 24 * 366  # minutes
 _minutes = [MinValueValidator(1), MaxValueValidator(YEAR)]
@@ -168,36 +171,19 @@ class PolicyRule(models.Model):
 
     @property
     def meaning(self) -> str:
-        """The rule as a sentence."""
-        words: dict[str, object] = {
-            "tool": gettext("any tool") if self.tool == "*" else self.tool,
-            "assistant": gettext("any assistant") if self.assistant == "*" else self.assistant,
-            "group": self.approvers or gettext("the people it names"),
-            "count": self.quorum,
-            "minutes": self.expires_after,
-        }
-        if not self.is_enabled:
-            return gettext("switched off; it changes nothing.")
-        match self.verdict:
-            case self.Verdict.ALLOW:
-                text = gettext("%(tool)s of %(assistant)s runs without asking anybody.")
-            case self.Verdict.DENY:
-                text = gettext("%(tool)s of %(assistant)s is always refused.")
-            case _ if self.requester_confirms:
-                text = gettext("%(tool)s of %(assistant)s waits until the person who asked confirms it.")
-            case _ if self.quorum > 1 and self.expires_after:
-                text = gettext(
-                    "%(tool)s of %(assistant)s waits until %(count)s of %(group)s approve, at most %(minutes)s minutes."
-                )
-            case _ if self.quorum > 1:
-                text = gettext("%(tool)s of %(assistant)s waits until %(count)s of %(group)s approve.")
-            case _ if self.expires_after:
-                text = gettext(
-                    "%(tool)s of %(assistant)s waits until %(group)s decide, at most %(minutes)s minutes."
-                )
-            case _:
-                text = gettext("%(tool)s of %(assistant)s waits until %(group)s decide.")
-        return text % words
+        """The rule in sentences."""
+        conditions, bounds, people = self.rows()
+        return sentences(self, conditions=conditions, bounds=bounds, people=people)
+
+    def rows(self) -> tuple[Sequence[Condition], Sequence[EditBound], Sequence[Any]]:
+        """Conditions, bounds and people; none yet of a rule that is not saved."""
+        if self._state.adding:
+            return [], [], []
+        return list(self.conditions.all()), list(self.bounds.all()), list(self.people.all())
+
+    @staticmethod
+    def decision_choices() -> list[tuple[str, Any]]:
+        return list(DecisionKind.choices)
 
 
 class RuleVersion(models.Model):

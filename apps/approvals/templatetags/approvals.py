@@ -9,7 +9,7 @@ from django import template
 from django.utils.safestring import SafeString
 from runtime.models import ToolCall
 
-from apps.approvals import columns, page, visible
+from apps.approvals import changes, columns, page, visible
 from apps.approvals.models import ApprovalRequest
 from apps.approvals.permissions import VIEW, decidable
 
@@ -38,6 +38,10 @@ def expiry(request: ApprovalRequest) -> SafeString:
 
 
 register.filter("since", columns.since)
+register.filter("risk", columns.risk)
+register.filter("progress", columns.progress)
+register.filter("ended", columns.ended)
+register.filter("as_it_stands", changes.as_it_stands)
 
 
 @register.inclusion_tag("admin/approvals/_badge.html")

@@ -63,7 +63,23 @@ def look_up_order(order_number: OrderNumber) -> str:
     )
 
 
-@tool(sensitive=True, effect="idempotent")
+def refund_preview(order_number: int, amount: Decimal, reason: str = "") -> str:
+    """What is left of the order after the refund, as the order stands."""
+    order = _order(order_number)
+    left = order.total - order.refunded
+    lines = [
+        f"Order {order.number} of {order.customer}: total {order.total} {order.currency}, "
+        f"refunded so far {order.refunded} {order.currency}.",
+        f"After a refund of {amount} {order.currency}: {left - amount} {order.currency} left.",
+    ]
+    if amount > left:
+        lines[1] = (
+            f"A refund of {amount} {order.currency} would be refused: only {left} {order.currency} is left."
+        )
+    return "\n".join(lines)
+
+
+@tool(sensitive=True, effect="idempotent", preview=refund_preview)
 def refund_order(order_number: OrderNumber, amount: Amount, reason: Text = "") -> str:
     """Pay money of an order back to its customer."""
     order = _order(order_number)

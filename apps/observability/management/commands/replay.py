@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from runtime import audit
 from runtime.models import Run
 
 from apps.observability.timeline import Step, chain_of, printable, steps_of
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         found = _find(run)
         runs = chain_of(found) if chain else [found]
         steps = steps_of(runs)
+        audit.append("run.replayed", subject=found, thread_id=found.thread_id)
         if as_json:
             self.stdout.write(json.dumps(_as_json(runs, steps), ensure_ascii=False, indent=2))
             return

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runtime", "0004_fence"),
+        ("runtime", "0008_toolcall_history"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
