@@ -32,6 +32,7 @@ from apps.approvals import (
 from apps.approvals import rule_admin as _rules  # noqa: F401  (these register their pages)
 from apps.approvals import standing_admin as _standing  # noqa: F401
 from apps.approvals import version_admin as _versions  # noqa: F401
+from apps.approvals.answers import AnswerForm
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import (
     GroupFilter,
@@ -41,7 +42,7 @@ from apps.approvals.filters import (
     StatusFilter,
     ToolFilter,
 )
-from apps.approvals.forms import ArgumentsForm, DecisionForm
+from apps.approvals.forms import ArgumentsForm, DecisionForm, decision_form
 from apps.approvals.grant_form import GrantForm
 from apps.approvals.models import ApprovalRequest
 from apps.approvals.models.requests import URGENCY
@@ -176,8 +177,8 @@ class ApprovalRequestAdmin(RequestAdmin):
             return HttpResponseNotAllowed(["POST"])
         approval = self._visible_request(request, str(request_id))
         call = approval.tool_call
-        form = DecisionForm(request.POST)
-        arguments_form = ArgumentsForm(call.args, call.args_schema, request.POST)
+        form = decision_form(approval, request.POST)
+        arguments_form = page.arguments_form(call, request.POST)
         try:
             _decide(request, approval, form, arguments_form)
         except RuntimeRefusal as refusal:
@@ -231,8 +232,8 @@ class ApprovalRequestAdmin(RequestAdmin):
             **page.context(
                 approval,
                 person(request),
-                decision_form=form,
-                arguments_form=arguments_form,
+                posted=form,
+                filled_in=arguments_form,
                 grant_form=grant_form,
             ),
             **comments.context(approval, person(request), comment_form),
@@ -256,10 +257,14 @@ def _decide(
     if not form.is_valid():
         raise InvalidDecision(_("Nothing was decided. Please mend what is marked."))
     decision = form.as_decision()
-    if decision["type"] == "edit":
+    is_answer = isinstance(arguments_form, AnswerForm) and decision["type"] == "respond"
+    if decision["type"] == "edit" or is_answer:
         if not arguments_form.is_valid():
             raise InvalidDecision(_("Nothing was decided. Please mend what is marked."))
-        decision["args"] = arguments_form.cleaned_data
+        if isinstance(arguments_form, AnswerForm):
+            decision["answer"] = arguments_form.answer
+        else:
+            decision["args"] = arguments_form.cleaned_data
     elif decision["type"] == "approve" and (touched := arguments_form.touched):
         raise InvalidDecision(
             _("You changed %(names)s. Press “Approve with changes”, or Reset first. Nothing was decided.")

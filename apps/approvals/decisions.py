@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from accounts.models import User
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.http import QueryDict
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from runtime import audit, events, ledger, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
-from runtime.models import ToolCall, ToolState
-from runtime.schemas import Decision
+from runtime.models import CallKind, ToolCall, ToolState
+from runtime.schemas import Decision, DecisionType
 
 from apps.approvals import notifications, outcomes, requests
+from apps.approvals.answers import AnswerForm
 from apps.approvals.asked import asked as asked  # the rest of the port
 from apps.approvals.models import ApprovalRequest, RequestStatus, Vote, Way
 from apps.approvals.permissions import Right, may_override, right_to
@@ -46,6 +48,8 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
             _("The arguments have changed since you looked. Reload the page and look again.")
         )
     made = outcomes.of(request, decision, right.via)
+    if decision["type"] == "respond" and tool_call.kind == CallKind.QUESTION:
+        outcomes.hold_against_policy(request, None)
     if made.is_approval and request.question == ApprovalRequest.Question.PERMISSION:
         if made.args is not None and outcomes.needs_other_rule(request, made.args):
             return _ask_by_other_rule(user, request, decision, made.args)
@@ -177,6 +181,22 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
     request.tool_call.advance(ToolState.CANCELLED, decision="withdraw", decided_by=user, decided_at=Now())
     runs.resume(request.tool_call)
     return request.tool_call
+
+
+def may_answer(user: User, tool_call: ToolCall) -> list[DecisionType]:
+    """The kinds of decision that the requester may take on their own call, in the chat."""
+    request = ApprovalRequest.objects.filter(tool_call=tool_call, status=RequestStatus.PENDING)
+    asked = request.select_related("tool_call", "version").first()
+    if asked is None or tool_call.user_id != user.pk or not isinstance(right_to(user, asked), Right):
+        return []
+    return cast("list[DecisionType]", outcomes.allowed(asked))
+
+
+def answer_form(tool_call: ToolCall, data: QueryDict | None = None) -> AnswerForm:
+    """The form for the answer to a question of a graph."""
+    form = AnswerForm(tool_call.args_schema, data)
+    form.auto_id = f"{tool_call.pk}-%s"  # a page may hold several
+    return form
 
 
 def _newest_request(tool_call_id: UUID) -> ApprovalRequest:

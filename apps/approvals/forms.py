@@ -8,6 +8,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from runtime.models import CallKind
 from runtime.schemas import Decision
 
 from apps.approvals import arguments
@@ -18,25 +19,25 @@ from apps.approvals.models import ApprovalRequest
 PREFIX = "arg"
 
 
-def _lines(rows: int) -> forms.Textarea:
+def lines(rows: int) -> forms.Textarea:
     return forms.Textarea({"rows": rows, "cols": 60})
 
 
 class DecisionForm(forms.Form):
     """Everything but the arguments. Each kind of decision reads its own box."""
 
+    is_in_tools_place = True
+    """What is answered: a call in its tool's place. The answer to a question has a form of its own."""
     decision = forms.ChoiceField(
         choices=[(kind, kind) for kind in ("approve", "edit", "respond", "reject")],
         widget=forms.HiddenInput,
     )
     digest = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
     note = forms.CharField(
-        label=gettext_lazy("Note (may be empty)"), required=False, max_length=2000, widget=_lines(2)
+        label=gettext_lazy("Note (may be empty)"), required=False, max_length=2000, widget=lines(2)
     )
-    answer = forms.CharField(
-        label=gettext_lazy("Answer"), required=False, max_length=20_000, widget=_lines(4)
-    )
-    reason = forms.CharField(label=gettext_lazy("Reason"), required=False, max_length=2000, widget=_lines(3))
+    answer = forms.CharField(label=gettext_lazy("Answer"), required=False, max_length=20_000, widget=lines(4))
+    reason = forms.CharField(label=gettext_lazy("Reason"), required=False, max_length=2000, widget=lines(3))
     override = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
@@ -44,7 +45,12 @@ class DecisionForm(forms.Form):
         kind = data.get("decision")
         if kind == "reject" and not data.get("reason") and "reason" not in self.errors:
             self.add_error("reason", _("Give a reason: the assistant and the requester are told."))
-        if kind == "respond" and not data.get("answer") and "answer" not in self.errors:
+        if (
+            kind == "respond"
+            and self.is_in_tools_place
+            and not data.get("answer")
+            and "answer" not in self.errors
+        ):
             self.add_error("answer", _("Write the answer the assistant is to get in place of the tool's."))
         return data
 
@@ -106,8 +112,16 @@ class ArgumentsForm(forms.Form):
 class BulkForm(forms.Form):
     """One reason for all that are rejected together."""
 
-    reason = forms.CharField(label=gettext_lazy("Reason"), max_length=2000, widget=_lines(3))
+    reason = forms.CharField(label=gettext_lazy("Reason"), max_length=2000, widget=lines(3))
 
 
-def initial_decision(request: ApprovalRequest) -> DecisionForm:
-    return DecisionForm(initial={"digest": request.tool_call.args_digest})
+class QuestionForm(DecisionForm):
+    """The same on a graph's question."""
+
+    is_in_tools_place = False
+
+
+def decision_form(request: ApprovalRequest, data: QueryDict | None = None) -> DecisionForm:
+    """What was posted, or what the page begins with."""
+    form = QuestionForm if request.tool_call.kind == CallKind.QUESTION else DecisionForm
+    return form(data, initial={"digest": request.tool_call.args_digest})

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from runtime import audit
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision
 from runtime.ledger import canonical
-from runtime.models import ToolCall, ToolState
+from runtime.models import CallKind, ToolCall, ToolState
 
 from apps.approvals.models import ApprovalRequest, Grant, GrantUse, PolicyRule, Way
 from apps.approvals.models.standing import LONGEST
@@ -70,6 +70,7 @@ def may_be_granted(request: ApprovalRequest) -> bool:
     is_permission = request.question == ApprovalRequest.Question.PERMISSION
     return bool(
         is_permission
+        and request.tool_call.kind != CallKind.QUESTION
         and request.quorum == 1
         and request.version is not None
         and request.version.content["may_be_granted"]
@@ -108,7 +109,8 @@ def use(tool_call: ToolCall, rule: PolicyRule) -> Grant | None:
     used = GrantUse.objects.filter(tool_call=tool_call).select_related("grant").first()
     if used is not None:
         return used.grant if not objection_to(used.grant, rule) else None
-    if tool_call.state != ToolState.PROPOSED or not rule.may_be_granted or rule.quorum > 1:
+    is_new = tool_call.state == ToolState.PROPOSED and tool_call.kind != CallKind.QUESTION
+    if not is_new or not rule.may_be_granted or rule.quorum > 1:
         return None
     standing = Grant.objects.standing().filter(
         tool=tool_call.tool, user=tool_call.user_id, assistant=tool_call.assistant_id

@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from runtime import ledger
 from runtime.exceptions import AlreadyDecided, InvalidDecision
-from runtime.models import ToolCall, ToolState
+from runtime.models import CallKind, ToolCall, ToolState
 from runtime.schemas import Decision
 
-from apps.approvals import arguments, conditions
+from apps.approvals import answers, arguments, conditions
 from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, DecisionKind, PolicyRule, RequestStatus, Way
 
@@ -50,16 +50,18 @@ def of(request: ApprovalRequest, decision: Decision, via: str) -> Outcome:
     if kind not in allowed(request):
         raise InvalidDecision(_("%(kind)r is not a decision this request can take.") % {"kind": kind})
     note = decision.get("message", "").strip()
-    if kind == "reject" and not note:
+    if kind == "reject" and not note and via != Way.CONFIRM:
         raise InvalidDecision(_("Give a reason: the assistant and the requester are told."))
-    if kind == "respond" and not note:
+    is_answer = request.tool_call.kind == CallKind.QUESTION and kind == "respond"
+    if kind == "respond" and not note and not is_answer:
         raise InvalidDecision(_("Write the answer the assistant is to get in place of the tool's."))
-    if not note and via != Way.CONFIRM and needs_reason(request):
+    if kind in ("approve", "edit") and not note and via != Way.CONFIRM and needs_reason(request):
         raise InvalidDecision(_("The policy wants a reason for approving this."))
     fields: dict[str, Any] = {}
     args = None
     if kind == "respond":
-        fields = {"result": note, "finished_at": Now()}
+        result = answers.checked(decision, request.tool_call.args_schema) if is_answer else note
+        fields = {"result": result, "finished_at": Now()}
     if kind == "edit":
         args = arguments.checked(decision.get("args", {}), request.tool_call.args_schema)
         _hold_within_bounds(request, args)
@@ -79,10 +81,15 @@ def _hold_within_bounds(request: ApprovalRequest, args: dict[str, Any]) -> None:
 
 
 def allowed(request: ApprovalRequest) -> list[str]:
-    """The kinds of decision it can take: what the policy allows; how a call ended is always for a person to say."""
+    """The kinds of decision it can take: what the policy allows, and the graph where it asks by itself.
+
+    How a call ended is always for a person to say.
+    """
     if request.question == ApprovalRequest.Question.OUTCOME:
         return ["approve", "respond", "reject"]
-    return request.version.content["decisions"] if request.version else list(DecisionKind.values)
+    kinds = request.version.content["decisions"] if request.version else list(DecisionKind.values)
+    takes = request.tool_call.takes or kinds
+    return [kind for kind in kinds if kind in takes]
 
 
 def needs_reason(request: ApprovalRequest) -> bool:

@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from accounts.models import User
+from django.http import QueryDict
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from runtime import ledger
-from runtime.models import Effect, Message, ToolCall
+from runtime.models import CallKind, Effect, Message, ToolCall
 
 from apps.approvals import grants, outcomes, visible
+from apps.approvals.answers import AnswerForm
 from apps.approvals.arguments import ordered
-from apps.approvals.forms import ArgumentsForm, DecisionForm, initial_decision
+from apps.approvals.forms import ArgumentsForm, DecisionForm, decision_form
 from apps.approvals.grant_form import GrantForm
 from apps.approvals.models import ApprovalRequest, RequestStatus, Way
 from apps.approvals.permissions import Right, may_override, objection_to, right_to
@@ -45,8 +47,8 @@ def context(
     request: ApprovalRequest,
     user: User,
     *,
-    decision_form: DecisionForm | None = None,
-    arguments_form: ArgumentsForm | None = None,
+    posted: DecisionForm | None = None,
+    filled_in: ArgumentsForm | None = None,
     grant_form: GrantForm | None = None,
 ) -> dict[str, Any]:
     call = request.tool_call
@@ -55,6 +57,8 @@ def context(
     return {
         "approval": request,
         "call": call,
+        "is_question": call.kind == CallKind.QUESTION,
+        "is_by_graph": call.kind != CallKind.CALL,
         "is_outcome": request.question == ApprovalRequest.Question.OUTCOME,
         "objection": objection,
         "may_decide": request.is_pending and not objection and not has_approved,
@@ -72,10 +76,17 @@ def context(
         "calls_of_requester": _history(call, user=call.user_id, sensitive=True),
         "calls_of_tool": _history(call, tool=call.tool),
         "earlier": _earlier(request),
-        "form": decision_form or initial_decision(request),
-        "arguments_form": arguments_form or ArgumentsForm(call.args, call.args_schema),
-        "open_box": decision_form.data.get("decision", "") if decision_form else "",
+        "form": posted or decision_form(request),
+        "arguments_form": filled_in or arguments_form(call),
+        "open_box": posted.data.get("decision", "") if posted else "",
     }
+
+
+def arguments_form(call: ToolCall, data: QueryDict | None = None) -> ArgumentsForm:
+    """The form for what is filled in: arguments to run instead, or the answer to a question."""
+    if call.kind == CallKind.QUESTION:
+        return AnswerForm(call.args_schema, data)
+    return ArgumentsForm(call.args, call.args_schema, data)
 
 
 def _grant_form(user: User, request: ApprovalRequest) -> GrantForm | None:
@@ -92,6 +103,8 @@ def heading(request: ApprovalRequest) -> str:
     words = {"person": call.user, "tool": call.tool}
     if request.question == ApprovalRequest.Question.OUTCOME:
         return _("%(tool)s was cut off while it ran for %(person)s") % words
+    if call.kind == CallKind.QUESTION:
+        return _("%(person)s's assistant asks a question") % words
     if request.is_pending:
         return _("%(person)s's assistant wants to run %(tool)s") % words
     return _("%(person)s's assistant wanted to run %(tool)s") % words
@@ -165,6 +178,8 @@ def outcome(request: ApprovalRequest) -> SafeString:
             request.quorum,
             summary(request.tool_call),
         )
+    if request.tool_call.kind == CallKind.QUESTION and request.tool_call.decision == "respond":
+        return format_html(_("Answered: {}."), summary(request.tool_call))
     words = {
         ("permission", "approve"): _("Approved: {}."),
         ("permission", "edit"): _("Approved with changes: {}."),

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from runtime.models import ToolCall
+from runtime.models import CallKind, ToolCall
 
 from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule, Vote, Way
 
@@ -79,9 +79,15 @@ def may_override(user: User, request: ApprovalRequest) -> bool:
 
 
 def confirms_alone(request: ApprovalRequest) -> bool:
-    """The policy lets the person who asked confirm the call. Never what became of one that was cut off."""
-    is_permission = request.question == ApprovalRequest.Question.PERMISSION
-    return is_permission and request.version is not None and request.version.content["requester_confirms"]
+    """The policy lets the person who asked confirm the call. Never what became of one that was cut off.
+
+    A question of a graph that no rule is about is theirs too.
+    """
+    if request.question != ApprovalRequest.Question.PERMISSION:
+        return False
+    if request.version is None:
+        return request.tool_call.kind == CallKind.QUESTION
+    return bool(request.version.content["requester_confirms"])
 
 
 def _named(request: ApprovalRequest) -> list[str]:
@@ -91,6 +97,8 @@ def _named(request: ApprovalRequest) -> list[str]:
 
 def whom(request: ApprovalRequest) -> str:
     """Those who are asked, in words: the members of a group, people named one by one."""
+    if confirms_alone(request):
+        return _("the person who talks to the assistant")
     if request.approvers is not None:
         return _("members of %(group)s") % {"group": request.approvers}
     if request.version is not None and request.version.content["people"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
-from runtime.models import ToolCall, ToolState
+from runtime.models import CallKind, ToolCall, ToolState
 from runtime.policy import Verdict
 
 from apps.approvals import grants
@@ -13,17 +13,22 @@ from apps.approvals.permissions import confirms_alone, eligible, eligible_in, ma
 
 
 def asking_rule(tool_call: ToolCall) -> PolicyRule | None:
-    """The rule that says who is asked: the one that asks now, else the one the call was judged by."""
+    """The rule that says who is asked: the one that asks now, else the one the call was judged by.
+
+    None for a question that no rule wants somebody else to answer.
+    """
     rule = matching_rule(tool_call)
     if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
         return rule
+    if tool_call.kind == CallKind.QUESTION:
+        return None
     return PolicyRule.objects.filter(name=tool_call.policy).select_related("approvers").first()
 
 
 def judge(tool_call: ToolCall) -> Verdict:
     rule = matching_rule(tool_call)
     verdict = _verdict(rule, tool_call)
-    if rule is None or verdict.kind != "ask":
+    if rule is None or verdict.kind != "ask" or rule.verdict != PolicyRule.Verdict.ASK:
         return verdict
     if grant := grants.use(tool_call, rule):
         return Verdict("allow", rule=_("grant of %(person)s") % {"person": grant.created_by})
@@ -43,6 +48,9 @@ def _can_be_decided(rule: PolicyRule, tool_call: ToolCall) -> bool:
 
 
 def _verdict(rule: PolicyRule | None, tool_call: ToolCall) -> Verdict:
+    if tool_call.kind == CallKind.QUESTION and (rule is None or rule.verdict == PolicyRule.Verdict.ALLOW):
+        # To let a graph ask is not to answer it: that is for the person who talks to it.
+        return Verdict("ask", rule=rule.name if rule else "")
     if rule is None and tool_call.sensitive:
         return Verdict(
             "deny",

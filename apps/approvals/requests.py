@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from runtime import audit, events, runs
-from runtime.models import ToolCall, ToolState
+from runtime.models import CallKind, ToolCall, ToolState
 
 from apps.approvals import notifications
 from apps.approvals.matching import matching_rule
@@ -49,6 +49,7 @@ def look_at_deadlines() -> None:
     _each(waiting.filter(remind_at__lte=Now()), _remind)
     _each(waiting.filter(expires_at__lte=Now()), _expire)
     _ask_where_rules_changed(waiting)
+    _ask_where_rules_came(waiting)
 
 
 def _each(due: QuerySet[ApprovalRequest], act: Callable[[ApprovalRequest], None]) -> None:
@@ -106,6 +107,14 @@ def _ask_where_rules_changed(waiting: QuerySet[ApprovalRequest]) -> None:
     for version in in_use:
         if version.rule is None or not version.is_current:
             _each(waiting.filter(version=version), ask_anew)
+
+
+def _ask_where_rules_came(waiting: QuerySet[ApprovalRequest]) -> None:
+    """A question that was the requester's own to answer, until a rule came to be about it."""
+    questions = waiting.filter(version__isnull=True, tool_call__kind=CallKind.QUESTION)
+    for request in questions.select_related("tool_call__assistant")[:AT_ONCE]:
+        if asking_rule(request.tool_call) is not None:
+            _in_turn(questions, request.pk, ask_anew)
 
 
 def ask_anew(request: ApprovalRequest) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from runtime import decisions
-from runtime.models import UNSETTLED, ToolCall, ToolState
+from runtime.decisions import AnswerForm
+from runtime.models import UNSETTLED, CallKind, ToolCall, ToolState
+from runtime.schemas import DecisionType
 
 # state -> (tone, icon); the state's name stands beside them, so colour alone tells nothing.
 LOOKS: dict[str, tuple[str, str]] = {
@@ -75,6 +77,35 @@ class Card:
     """What the template of a tool call asks for."""
 
     call: ToolCall
+    filled_in: AnswerForm | None = None
+    """The answer as it was typed, when it was not taken."""
+
+    @property
+    def is_question(self) -> bool:
+        return self.call.kind == CallKind.QUESTION
+
+    @property
+    def title(self) -> str:
+        return _("Question") if self.is_question else self.call.tool
+
+    @property
+    def state(self) -> str:
+        """What has become of it, in words."""
+        if self.is_question and self.call.state == ToolState.WAITING:
+            return _("waiting for an answer")
+        if self.call.kind == CallKind.ACTION and self.call.state == ToolState.DONE:
+            return _("handed to the graph")
+        return self.call.get_state_display()
+
+    @cached_property
+    def kinds(self) -> list[DecisionType]:
+        """What the person whose thread it is may say to it here; empty where others decide."""
+        is_open = self.call.state == ToolState.WAITING
+        return decisions.may_answer(self.call.user, self.call) if is_open else []
+
+    @cached_property
+    def form(self) -> AnswerForm:
+        return self.filled_in or decisions.answer_form(self.call)
 
     @property
     def tone(self) -> str:
@@ -95,7 +126,7 @@ class Card:
 
     @property
     def may_be_withdrawn(self) -> bool:
-        return self.call.state == ToolState.WAITING
+        return self.call.state == ToolState.WAITING and "reject" not in self.kinds
 
     @property
     def is_edited(self) -> bool:

@@ -6,13 +6,14 @@ Page, reset and tests use the same `snapshot`. The log is read before the databa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from runtime.decisions import AnswerForm
 from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, Thread, ToolCall
 
 from apps.chat.cards import Card
@@ -22,6 +23,10 @@ RECENT = 200  # messages on a page; older ones are behind a link
 ENOUGH = 50  # runs, the newest, that decide what may be sent now
 
 ENDED_BADLY = (RunStatus.ERROR, RunStatus.TIMEOUT, RunStatus.CANCELLED)
+
+
+FilledIn = Mapping[UUID, AnswerForm]
+"""{tool call: the answer that was typed and not taken}."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,10 @@ class Timeline:
     has_earlier: bool
 
 
-def snapshot(thread: Thread, *, everything: bool = False) -> Timeline:
+def snapshot(thread: Thread, *, everything: bool = False, filled_in: FilledIn | None = None) -> Timeline:
     """The thread now, and the cursor after which its events go on."""
     tail = read_tail(thread.pk)
-    turns = Turns(thread)
+    turns = Turns(thread, filled_in=filled_in)
     newest = thread.messages.order_by("-created_at", "-pk")
     messages = list(newest if everything else newest[: RECENT + 1])
     has_earlier = not everything and len(messages) > RECENT
@@ -77,9 +82,12 @@ class Turns:
     A message that queues while an answer streams stands after that answer, whenever the answer ends.
     """
 
-    def __init__(self, thread: Thread, *, newest: int | None = None) -> None:
+    def __init__(
+        self, thread: Thread, *, newest: int | None = None, filled_in: FilledIn | None = None
+    ) -> None:
         """`newest`: how many runs are enough."""
         self._thread = thread
+        self._filled_in = filled_in or {}
         self.runs: dict[UUID, Run] = {}
         self.renew(thread.runs.order_by("-created_at")[:newest].defer("input", "command"))
 
@@ -116,7 +124,9 @@ class Turns:
 
     def card(self, call: ToolCall) -> Item:
         order = self._order(call.run_id, call.created_at)
-        return Item("chat/_tool_call.html", f"tool-call-{call.pk}", order, Card(call))
+        return Item(
+            "chat/_tool_call.html", f"tool-call-{call.pk}", order, Card(call, self._filled_in.get(call.pk))
+        )
 
     def notice(self, run: Run) -> Item:
         """Says that a run ended before its answer did."""

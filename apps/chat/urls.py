@@ -18,6 +18,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         messages.withdraw,
         name="chat-withdraw",
     ),
+    path(
+        "threads/<uuid:thread_id>/tool-calls/<uuid:tool_call_id>/answer/",
+        messages.answer,
+        name="chat-answer",
+    ),
     path("theme/", preferences.set_theme, name="set-theme"),
     path("i18n/", include("django.conf.urls.i18n")),
 ]

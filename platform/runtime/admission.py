@@ -49,6 +49,10 @@ def _end_waiting_turn(thread: Thread) -> None:
     """Nothing will resume the turn any more, unless another call of it was decided just now."""
     if thread.runs.filter(status__in=ACTIVE, command__isnull=False).exists():
         return
+    for call in thread.tool_calls.filter(
+        state=ToolState.APPROVED
+    ):  # it waited for the others of its interrupt
+        call.advance(ToolState.CANCELLED, reason="A newer message took its place.", finished_at=Now())
     for run in thread.runs.filter(status=RunStatus.WAITING, resumed_by__isnull=True):
         run.advance(RunStatus.CANCELLED, among=Q(status=RunStatus.WAITING), ended_at=Now())
 

@@ -98,8 +98,16 @@ class LimitReached(Exception):
     """A turn used more than it may. The message says of what."""
 
 
+class Unanswerable(Exception):
+    """A graph asked, and takes no word for "nobody said yes". The message says what was asked and what became of it."""
+
+
 class GraphNotFound(Exception):
     """No graph is registered under that id."""
+
+
+class HasBreakpoints(Exception):
+    """A graph was compiled to stop before or after a node, where nobody would be asked anything."""
 
 
 class UngatedTool(Exception):

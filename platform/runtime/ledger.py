@@ -6,6 +6,7 @@ Each function is one transaction, fenced by the run's lease where the worker wri
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from django.db.models.functions import Now
 
 from runtime import policy
 from runtime.exceptions import LeaseLost
-from runtime.models import HOLDS_INPUT, Effect, Run, ToolCall, ToolState
+from runtime.models import HOLDS_INPUT, UNSETTLED, CallKind, Effect, Run, ToolCall, ToolState
 
 RESULT_LIMIT = 256 * 1024  # characters that are kept of a result, or of an error
 PREVIEW_LIMIT = 4000  # characters that are kept of a preview
@@ -55,6 +56,11 @@ class Proposal:
     effect: str
     why: str
     preview: Preview = NO_PREVIEW
+    kind: str = CallKind.CALL
+    position: int = 0
+    takes: tuple[str, ...] = ()
+    flaw: str = ""
+    """Why nobody can be asked about it; it is denied then."""
 
     @property
     def digest(self) -> str:
@@ -77,12 +83,12 @@ def is_known(run: Run, proposal: Proposal) -> bool:
 def enter(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
     """The row of this call, and whether it was just begun: an approved one is, in the same round trip."""
     run.hold()
-    tool_call = _found_or_made(run, proposal)
+    tool_call, _ = found_or_made(run, proposal)
     return tool_call, tool_call.state == ToolState.APPROVED and _use_permit(run, tool_call)
 
 
-def _found_or_made(run: Run, proposal: Proposal) -> ToolCall:
-    """Made and judged at the first sight of the call, found as it stands ever after."""
+def found_or_made(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
+    """Made and judged at the first sight of the call, found as it stands ever after; and whether it is new."""
     tool_call, is_new = ToolCall.objects.select_related("assistant", "decided_by").get_or_create(
         thread_id=run.thread_id,
         task_id=proposal.task_id,
@@ -96,17 +102,23 @@ def _found_or_made(run: Run, proposal: Proposal) -> ToolCall:
             "sensitive": proposal.sensitive,
             "effect": proposal.effect,
             "why": proposal.why,
-            "preview": _kept(proposal.preview.text, PREVIEW_LIMIT),
-            "preview_error": _kept(proposal.preview.error, PREVIEW_LIMIT),
+            "preview": kept(proposal.preview.text, PREVIEW_LIMIT),
+            "preview_error": kept(proposal.preview.error, PREVIEW_LIMIT),
             "proposed_args": proposal.args,
             "args": proposal.args,
             "args_digest": digest(proposal.args),
             "args_schema": proposal.args_schema,
+            "kind": proposal.kind,
+            "interrupt_id": "" if proposal.kind == CallKind.CALL else proposal.task_id,
+            "position": proposal.position,
+            "takes": list(proposal.takes),
         },
     )
-    if is_new:
+    if is_new and proposal.flaw:
+        tool_call.advance(ToolState.DENIED, reason=proposal.flaw)
+    elif is_new:
         _judge(tool_call)
-    return tool_call
+    return tool_call, is_new
 
 
 def _judge(tool_call: ToolCall) -> None:
@@ -127,6 +139,11 @@ def _use_permit(run: Run, tool_call: ToolCall) -> bool:
     """An approval that no longer stands (the approver was deactivated, the rule changed) is asked for again; where
     the policy denies the call by now, it is denied.
     """
+    return _stands(tool_call) and tool_call.advance(ToolState.RUNNING, started_at=Now(), run=run)
+
+
+def _stands(tool_call: ToolCall) -> bool:
+    """Whether what was approved may still run; if not, the call waits anew or is denied."""
     if digest(tool_call.args) != tool_call.args_digest:
         objection = "The arguments are not those that were reviewed."
     else:
@@ -135,8 +152,34 @@ def _use_permit(run: Run, tool_call: ToolCall) -> bool:
         void = {"decision": "", "decided_by": None, "decided_at": None}
         denied = policy.judge(tool_call).kind == "deny"
         tool_call.advance(ToolState.DENIED if denied else ToolState.WAITING, reason=objection, **void)
+    return not objection
+
+
+def is_decided(actions: Sequence[ToolCall]) -> bool:
+    """Whether nothing is open any more about the actions of one interrupt. What no longer stands waits anew.
+
+    Called in a transaction that holds the run; nobody takes an approval back until that ends.
+    """
+    if any(action.state in UNSETTLED for action in actions):
         return False
-    return tool_call.advance(ToolState.RUNNING, started_at=Now(), run=run)
+    for action in actions:
+        if action.state == ToolState.APPROVED and _is_held(action):
+            _stands(action)
+    return not any(action.state in UNSETTLED for action in actions)
+
+
+def _is_held(action: ToolCall) -> bool:
+    approved = ToolCall.objects.filter(pk=action.pk, state=ToolState.APPROVED)
+    is_held = approved.select_for_update(no_key=True).exists()
+    action.refresh_from_db(fields=["state", "args", "args_digest"])
+    return is_held
+
+
+def hand_over(actions: Sequence[ToolCall]) -> None:
+    """The graph is told what was decided: what was approved is its own to do, once."""
+    for action in actions:
+        if action.state == ToolState.APPROVED and action.advance(ToolState.RUNNING):
+            action.advance(ToolState.DONE, finished_at=Now())
 
 
 @transaction.atomic
@@ -158,13 +201,18 @@ def begin_again(run: Run, tool_call: ToolCall) -> bool:
 @transaction.atomic
 def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = "") -> None:
     """Records how a running call ended. Not fenced: what happened happened, whoever owns the run by now."""
-    tool_call.advance(state, finished_at=Now(), result=_kept(result), error=_kept(error))
+    tool_call.advance(state, finished_at=Now(), result=kept(result), error=kept(error))
 
 
-def _kept(text: str, limit: int = RESULT_LIMIT) -> str:
-    """As much as is kept of what a tool said, without what PostgreSQL can't hold: NUL and halves of characters."""
+def kept(text: str, limit: int = RESULT_LIMIT) -> str:
+    """As much as is kept of what a tool said, without NUL and halves of characters."""
     if len(text) > limit:
         text = f"{text[:limit]}\n[cut: {len(text)} characters in all]"
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Without what PostgreSQL can't hold."""
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -176,7 +224,7 @@ def give_up(run: Run, tool_call: ToolCall, error: str) -> None:
     except LeaseLost:
         return
     state = ToolState.FAILED if tool_call.effect == Effect.NONE else ToolState.UNKNOWN
-    tool_call.advance(state, finished_at=Now(), error=_kept(error))
+    tool_call.advance(state, finished_at=Now(), error=kept(error))
 
 
 def abandon(run: Run) -> None:

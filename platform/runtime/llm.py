@@ -21,7 +21,14 @@ from langchain_openai import ChatOpenAI
 from langgraph.errors import GraphRecursionError
 from pydantic import SecretStr, model_validator
 
-from runtime.exceptions import GraphNotFound, LimitReached, ModelAnswerIncomplete, UngatedTool
+from runtime.exceptions import (
+    GraphNotFound,
+    HasBreakpoints,
+    LimitReached,
+    ModelAnswerIncomplete,
+    Unanswerable,
+    UngatedTool,
+)
 from runtime.model_stream import HttpClient, MergingCompletions
 
 # What a finished message says of itself. Anything else means that it is not whole.
@@ -143,7 +150,9 @@ async def close() -> None:
 def explain(error: BaseException) -> str:
     """What a person is told of a failed run: what happened, and what to do about it."""
     match error:
-        case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | LimitReached():
+        case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | HasBreakpoints():
+            return str(error)
+        case LimitReached() | Unanswerable():
             return str(error)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {

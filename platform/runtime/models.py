@@ -458,6 +458,14 @@ class Effect(models.TextChoices):
     ONCE = "once", _("once")
 
 
+class CallKind(models.TextChoices):
+    """Who is in front of it: our gateway, or the graph itself by an interrupt of its own."""
+
+    CALL = "call", _("tool call")
+    ACTION = "action", _("action of the graph")
+    QUESTION = "question", _("question of the graph")
+
+
 class ToolCall(models.Model):
     """One tool call from proposal to result: the ledger that keeps it from running twice, and the audit of it."""
 
@@ -471,8 +479,15 @@ class ToolCall(models.Model):
     assistant = models.ForeignKey(
         Assistant, models.PROTECT, related_name="tool_calls", verbose_name=_("assistant")
     )
+    kind = models.CharField(_("kind"), max_length=8, choices=CallKind.choices, default=CallKind.CALL)
     task_id = models.CharField(max_length=100)
-    """LangGraph's task, stable over resumes and crashes."""
+    """LangGraph's task, stable over resumes and crashes; of what the graph asks by itself, its interrupt."""
+    interrupt_id = models.CharField(max_length=100, blank=True)
+    """Which interrupt of the graph it is of; empty for a call that came through the gateway."""
+    position = models.PositiveIntegerField(default=0)
+    """Its place among the actions of its interrupt: answers go back in that order."""
+    takes = models.JSONField(default=list)
+    """The decisions the graph takes; empty for a call, which takes whatever the policy allows."""
     call_id = models.CharField(_("call id"), max_length=200)
     tool = models.CharField(_("tool"), max_length=100)
     sensitive = models.BooleanField(_("sensitive"), default=False)
@@ -526,6 +541,11 @@ class ToolCall(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=ToolState.values), name="toolcall_state_known"),
             models.CheckConstraint(condition=Q(effect__in=Effect.values), name="toolcall_effect_known"),
+            models.CheckConstraint(condition=Q(kind__in=CallKind.values), name="toolcall_kind_known"),
+            models.CheckConstraint(
+                condition=Q(kind="call", interrupt_id="") | (~Q(kind="call") & ~Q(interrupt_id="")),
+                name="toolcall_interrupt_known",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -21,13 +21,13 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, ledger, pace, signals, tools
+from runtime import database, events, interrupts, ledger, pace, signals, tools
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
-from runtime.exceptions import LeaseLost, LimitReached
+from runtime.exceptions import LeaseLost, LimitReached, Unanswerable
 from runtime.llm import explain
-from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, ToolCall, message_key
+from runtime.models import Message, Role, Run, RunStatus, message_key
 from runtime.repair import mends
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,18 @@ class Runner:
         payload = await self._payload()
         if payload is NOTHING_LEFT:
             return await self._resting_status()
+        while await self._is_interrupted_by(payload):
+            self._config["configurable"].pop(
+                "checkpoint_id", None
+            )  # where it began; it goes on from its newest
+            saved = await self._checkpointer.aget_tuple(self._config)
+            payload = await self._answer(pending_interrupts(saved))
+            if payload is NOTHING_LEFT:
+                return RunStatus.WAITING
+        return RunStatus.SUCCESS
+
+    async def _is_interrupted_by(self, payload: Any) -> bool:
+        """Calls the graph once; True when it rests with something asked."""
         interrupted = False
         async with aclosing(self._events(payload)) as events_of_graph:
             async for mode, data in events_of_graph:
@@ -106,7 +118,7 @@ class Runner:
                     interrupted |= "__interrupt__" in data
                     await self._keep(_messages_in(data))
                 _heed_cancellation()
-        return RunStatus.WAITING if interrupted else RunStatus.SUCCESS
+        return interrupted
 
     def _events(self, payload: Any) -> AsyncGenerator[tuple[str, Any]]:
         return cast(
@@ -137,15 +149,23 @@ class Runner:
             state = await self._graph.aget_state(self._config)
             known = [message.id for message in _messages_in({"": state.values})]
             await in_database(_forget_unsaved, self._run, known)
-        interrupts = pending_interrupts(saved)  # a third of the time the whole state would take
-        if not interrupts:
+        asked = pending_interrupts(saved)  # a third of the time the whole state would take
+        if not asked:
             state = await self._graph.aget_state(self._config)
             if not state.interrupts:
                 return None  # also at rest: what a task wrote before the worker died may still want its checkpoint
-            interrupts = state.interrupts
-        # Never None while an interrupt is pending: LangGraph would answer it with an older answer.
-        answers = await in_database(_answers, interrupts, self._run)
-        return Command(resume=answers) if answers else NOTHING_LEFT
+            asked = state.interrupts
+        return await self._answer(asked)
+
+    async def _answer(self, asked: Sequence[Interrupt]) -> Any:
+        """The answers that are there, or NOTHING_LEFT. What nobody was asked about yet is asked now.
+
+        Never None while an interrupt is pending: LangGraph would answer it with an older answer.
+        """
+        settled = await in_database(interrupts.settle, self._context, asked)
+        if settled.problem:
+            raise Unanswerable(settled.problem)
+        return Command(resume=settled.answers) if settled.answers else NOTHING_LEFT
 
     async def _roll_back(self) -> None:
         """Begins where the turn of the run that this one replaces began. What came of that stays in the history."""
@@ -392,17 +412,6 @@ def _with_repair(run: Run, state: StateSnapshot) -> dict[str, Any]:
     history: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, dict) else []
     mending = mends(history, lambda call: tools.answer_for(run.thread_id, call["id"] or "", call["name"]))
     return {**input, "messages": [*mending, *input.get("messages", [])]} if mending else input
-
-
-def _answers(interrupts: Sequence[Interrupt], run: Run) -> dict[str, Any]:
-    """{interrupt id: answer} for the pending interrupts that a person has decided on."""
-    by_call = {
-        interrupt.value["tool_call_id"]: interrupt.id
-        for interrupt in interrupts
-        if isinstance(interrupt.value, dict) and "tool_call_id" in interrupt.value
-    }
-    decided = ToolCall.objects.filter(pk__in=by_call, thread=run.thread_id).exclude(state__in=UNSETTLED)
-    return {by_call[str(pk)]: "decided" for pk in decided.values_list("pk", flat=True)}
 
 
 @transaction.atomic

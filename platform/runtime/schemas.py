@@ -36,6 +36,8 @@ class Decision(TypedDict, total=False):
     """edit: the whole set of arguments to run instead."""
     message: str
     """reject: the reason, given to the model. respond: the answer in the tool's place. approve, edit: a note."""
+    answer: Any
+    """respond, to a question of a graph: what it gets, of the kind its schema asks for. Without it, `message`."""
     digest: str
     """Of the arguments the person saw: a decision on other arguments is refused."""
     override: bool

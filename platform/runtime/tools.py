@@ -28,7 +28,7 @@ from pydantic import BaseModel
 from runtime import ledger, previews
 from runtime.context import current_call, current_run
 from runtime.database import AWAY, in_database, in_tool_thread
-from runtime.models import Effect, Run, ToolCall, ToolState
+from runtime.models import CallKind, Effect, Run, ToolCall, ToolState
 from runtime.previews import PreviewFunction
 from runtime.testpoints import testpoint
 
@@ -240,7 +240,9 @@ def _text(content: Any) -> str:
 
 def answer_for(thread_id: UUID, call_id: str, tool: str) -> ToolMessage:
     """What to tell the model of a call that its graph never answered: what the ledger has, or that it did not run."""
-    calls = ToolCall.objects.select_related("decided_by").filter(thread=thread_id, call_id=call_id, tool=tool)
+    calls = ToolCall.objects.select_related("decided_by").filter(
+        thread=thread_id, call_id=call_id, tool=tool, kind=CallKind.CALL
+    )
     tool_call = calls.order_by("-created_at").first()
     if tool_call is not None and tool_call.is_settled:
         return _message(tool_call, call_id)
@@ -254,10 +256,11 @@ def _message(tool_call: ToolCall, call_id: str) -> ToolMessage:
     """What the model is told of a settled call."""
     ok = tool_call.state in (ToolState.DONE, ToolState.RESPONDED)
     status = "success" if ok else "error"
-    return ToolMessage(_told(tool_call), tool_call_id=call_id, name=tool_call.tool, status=status)
+    return ToolMessage(told(tool_call), tool_call_id=call_id, name=tool_call.tool, status=status)
 
 
-def _told(tool_call: ToolCall) -> str:
+def told(tool_call: ToolCall) -> str:
+    """What is said of a settled call. Raises ValueError for one that is not."""
     match tool_call.state:
         case ToolState.DONE | ToolState.RESPONDED:
             return tool_call.result

@@ -20,7 +20,7 @@ from runtime.models import ACTIVE, HOLDS_INPUT, UNSETTLED, Assistant, Thread
 from apps.chat.access import USE_CHAT, ChatRequest, chat_user_required, get_thread_for
 from apps.chat.forms import MessageForm, NewThreadForm, TitleForm
 from apps.chat.sidebar import page_of_threads
-from apps.chat.timeline import composer_of, snapshot
+from apps.chat.timeline import FilledIn, composer_of, snapshot
 
 
 @require_safe
@@ -100,13 +100,19 @@ def show(request: ChatRequest, thread_id: UUID) -> HttpResponse:
 
 
 def thread_page(
-    request: ChatRequest, thread: Thread, form: MessageForm, *, error: str = "", status: int = 200
+    request: ChatRequest,
+    thread: Thread,
+    form: MessageForm,
+    *,
+    error: str = "",
+    status: int = 200,
+    filled_in: FilledIn | None = None,
 ) -> HttpResponse:
     context = {
         "thread": thread,
         "current": str(thread.pk),
         "threads": page_of_threads(request.user),
-        "timeline": snapshot(thread, everything="all" in request.GET),
+        "timeline": snapshot(thread, everything="all" in request.GET, filled_in=filled_in),
         "composer": composer_of(thread),
         "form": form,
         "error": error,
