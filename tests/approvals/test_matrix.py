@@ -96,7 +96,7 @@ def the_page(user: User | None, request: ApprovalRequest) -> str:
 
 
 def a_post(user: User | None, request: ApprovalRequest) -> str:
-    return read(post(browser(user), request, "approve"), shows="never")
+    return read(post(browser(user), request, "approve"), shows="\0")
 
 
 def the_bulk_action(user: User | None, request: ApprovalRequest) -> str:
@@ -110,7 +110,7 @@ def the_bulk_action(user: User | None, request: ApprovalRequest) -> str:
     if answer.status_code == 302 and "/login/" not in answer["Location"]:
         request.refresh_from_db()
         return SEES if request.is_pending else DECIDES  # told why not, on the list
-    return read(answer, shows="never")
+    return read(answer, shows="\0")
 
 
 def the_port(user: User | None, request: ApprovalRequest) -> str:
