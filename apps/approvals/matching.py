@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from hashlib import sha256
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
@@ -53,6 +54,16 @@ class Match:
 
 def enabled() -> list[PolicyRule]:
     return sorted(PolicyRule.objects.filter(is_enabled=True).select_related("approvers"), key=in_turn)
+
+
+def digest_of_all() -> str:
+    """Another one whenever a rule that is in use has changed, come or gone."""
+    rules = PolicyRule.objects.filter(is_enabled=True).order_by("pk")
+    said = "".join(
+        f"{rule.pk} {rule.priority} {rule.digest()}\n"
+        for rule in rules.prefetch_related("conditions", "bounds", "people")
+    )
+    return sha256(said.encode()).hexdigest()
 
 
 def in_turn(rule: PolicyRule) -> tuple[int, str]:

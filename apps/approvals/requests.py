@@ -11,15 +11,16 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from runtime import audit, events, runs
-from runtime.models import CallKind, ToolCall, ToolState
+from runtime.models import ToolCall, ToolState
 
 from apps.approvals import notifications
-from apps.approvals.matching import matching_rule
+from apps.approvals.matching import digest_of_all, matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, RuleVersion
 from apps.approvals.permissions import eligible_in
 from apps.approvals.policy import asking_rule
 
 AT_ONCE = 100  # in one look; the next comes in seconds
+_policy_seen = ""  # what all rules said when this process last held the requests without a rule against them
 
 
 def open_request(tool_call: ToolCall, question: str) -> ApprovalRequest:
@@ -110,11 +111,16 @@ def _ask_where_rules_changed(waiting: QuerySet[ApprovalRequest]) -> None:
 
 
 def _ask_where_rules_came(waiting: QuerySet[ApprovalRequest]) -> None:
-    """A question that was the requester's own to answer, until a rule came to be about it."""
-    questions = waiting.filter(version__isnull=True, tool_call__kind=CallKind.QUESTION)
-    for request in questions.select_related("tool_call__assistant")[:AT_ONCE]:
-        if asking_rule(request.tool_call) is not None:
-            _in_turn(questions, request.pk, ask_anew)
+    """No rule asked about these when they were last looked at: a question of a graph, a call whose rule was off."""
+    global _policy_seen
+    unbound = waiting.filter(version__isnull=True, question=ApprovalRequest.Question.PERMISSION)
+    if not unbound.exists() or (policy := digest_of_all()) == _policy_seen:
+        return
+    for request in unbound.select_related("tool_call__assistant").iterator():
+        rule = matching_rule(request.tool_call)
+        if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
+            _in_turn(unbound, request.pk, ask_anew)
+    _policy_seen = policy
 
 
 def ask_anew(request: ApprovalRequest) -> None:

@@ -244,6 +244,18 @@ def test_a_rule_that_is_gone_leaves_the_question_open(alice, bob, rule, waiting)
     assert policy.objection(call)  # without a rule a sensitive tool does not run
 
 
+def test_a_rule_that_comes_back_asks_again(alice, bob, rule, waiting):
+    approval = waiting(alice)
+    for is_enabled in (False, True):
+        rule.is_enabled = is_enabled
+        rule.save()
+        runs.reconcile()
+
+    assert fresh(approval).status == RequestStatus.SUPERSEDED
+    anew = ApprovalRequest.objects.get(status=RequestStatus.PENDING)
+    assert decisions.decide(bob, anew.tool_call_id, {"type": "approve"}).state == ToolState.APPROVED
+
+
 def test_only_the_decisions_the_policy_allows(alice, bob, rule, waiting, signed_in):
     rule.decisions = ["approve", "reject"]
     rule.save()
