@@ -19,7 +19,7 @@ class ApprovalsConfig(AppConfig):
 
         from apps.approvals import invariants, models, receivers  # noqa: F401  (connects them)
         from apps.approvals.notifications import receivers as _receivers  # noqa: F401
-        from apps.approvals.notifications.models import WebhookEndpoint
+        from apps.approvals.notifications.models import GroupPreference, Preference, WebhookEndpoint
 
         followed = (
             models.PolicyRule,
@@ -27,10 +27,12 @@ class ApprovalsConfig(AppConfig):
             models.EditBound,
             models.Vote,
             models.Delegation,
-            models.Grant,
             models.GrantUse,
         )
         for model in followed:
             audit.follow(model)
         audit.follow(models.Comment, hidden={"text"})
+        audit.follow(models.Grant, hidden={"pattern"})
+        for wish in (Preference, GroupPreference):
+            audit.follow(wish)
         audit.follow(WebhookEndpoint, hidden={"url", "sealed_secret"})

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from accounts.models import User
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.http import QueryDict
 from django.utils.formats import date_format
@@ -22,12 +22,12 @@ from apps.approvals import notifications, outcomes, requests
 from apps.approvals.answers import AnswerForm
 from apps.approvals.asked import asked as asked  # the rest of the port
 from apps.approvals.models import ApprovalRequest, RequestStatus, Vote, Way
+from apps.approvals.outcomes import PolicyChanged
 from apps.approvals.permissions import Right, may_override, right_to
 
 LEAST_REASON = 20  # characters that breaking the glass has to be explained with
 
 
-@transaction.atomic
 def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     """Carries out one person's decision: of two at once one wins, the other gets AlreadyDecided with who and when.
 
@@ -35,7 +35,17 @@ def decide(user: User, tool_call_id: UUID, decision: Decision) -> ToolCall:
     AlreadyDecided (409, also when the arguments are not those the person saw, or the policy has changed) and
     InvalidDecision (422: a reason is missing, arguments the tool does not take or the policy does not allow).
     """
-    return _carry_out(user, _newest_request(tool_call_id), decision)
+    return _decide(user, decision, tool_call=tool_call_id)
+
+
+def _decide(user: User, decision: Decision, **which: UUID) -> ToolCall:
+    """The newest request of `which`, or that one."""
+    try:
+        with transaction.atomic():
+            return _carry_out(user, _locked(**which), decision)
+    except PolicyChanged as changed:  # what it says has to be true, although its transaction was rolled back
+        requests.ask_anew_now(changed.request_id)
+        raise
 
 
 def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> ToolCall:
@@ -50,12 +60,12 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
     made = outcomes.of(request, decision, right.via)
     if decision["type"] == "respond" and tool_call.kind == CallKind.QUESTION:
         outcomes.hold_against_policy(request, None)
-    if made.is_approval and request.question == ApprovalRequest.Question.PERMISSION:
+    digest = ledger.digest(made.args) if made.args is not None else tool_call.args_digest
+    if made.is_approval:
         if made.args is not None and outcomes.needs_other_rule(request, made.args):
             return _ask_by_other_rule(user, request, decision, made.args)
         outcomes.hold_against_policy(request, made.args)
-        _refuse_second_vote(right, user, request, made.args)
-    digest = ledger.digest(made.args) if made.args is not None else tool_call.args_digest
+        _refuse_second_vote(right, user, request, digest)
     _vote(user, right, request, decision, digest)
     if made.is_approval and right.via != Way.BREAK_GLASS and _votes(request, digest) < request.quorum:
         return _wait_for_more(request, made, digest)
@@ -64,6 +74,8 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
 
 def _right(user: User, request: ApprovalRequest, decision: Decision) -> Right:
     if decision.get("override") and may_override(User.objects.get(pk=user.pk), request):
+        if decision.get("type") == "edit":
+            raise InvalidDecision(_("An override decides on the call as it is. Nothing was changed."))
         if len(decision.get("message", "").strip()) < LEAST_REASON:
             raise InvalidDecision(
                 _("Say why you override who decides, in at least %(count)s characters.")
@@ -76,12 +88,9 @@ def _right(user: User, request: ApprovalRequest, decision: Decision) -> Right:
     raise DecisionRefused(_("You may not decide on this: %(why)s") % {"why": right})
 
 
-def _refuse_second_vote(
-    right: Right, user: User, request: ApprovalRequest, args: dict[str, Any] | None
-) -> None:
-    if request.quorum == 1 or (args is not None and ledger.digest(args) != request.tool_call.args_digest):
-        return
-    earlier = request.approvals.filter(Q(voter=user) | Q(principal=right.principal)).first()
+def _refuse_second_vote(right: Right, user: User, request: ApprovalRequest, digest: str) -> None:
+    same = request.votes.filter(verdict__in=("approve", "edit"), args_digest=digest)
+    earlier = same.filter(Q(voter=user) | Q(principal=right.principal)).first()
     if earlier is not None:
         raise AlreadyDecided(_("%(person)s has approved this already.") % {"person": earlier.voter})
 
@@ -106,6 +115,8 @@ def _votes(request: ApprovalRequest, digest: str) -> int:
 def _wait_for_more(request: ApprovalRequest, made: outcomes.Outcome, digest: str) -> ToolCall:
     """One more approval, and others are still needed. An edit is what they are asked about from now on."""
     tool_call = request.tool_call
+    if request.is_overdue():
+        raise AlreadyDecided(already(request))
     if made.args is not None:
         _rewrite(tool_call, made.args)
     transaction.on_commit(lambda: events.notify("approvals"))
@@ -114,9 +125,11 @@ def _wait_for_more(request: ApprovalRequest, made: outcomes.Outcome, digest: str
 
 def _rewrite(tool_call: ToolCall, args: dict[str, Any]) -> None:
     """Other arguments for a call that waits on: who approved the former ones has not approved these."""
+    before, after = tool_call.args_digest, ledger.digest(args)
     waiting = ToolCall.objects.filter(pk=tool_call.pk, state=ToolState.WAITING)
-    if not waiting.update(args=args, args_digest=ledger.digest(args)):
+    if not waiting.update(args=args, args_digest=after):
         raise AlreadyDecided(_("The tool call no longer waits. Reload the page."))
+    audit.append("tool_call.edited", subject=tool_call, before={"args": before}, after={"args": after})
     tool_call.refresh_from_db()
 
 
@@ -157,21 +170,19 @@ def _close(
     return tool_call
 
 
-@transaction.atomic
 def decide_request(user: User, request_id: UUID, decision: Decision) -> ToolCall:
     """As the decision service, but on this very request: for pages, which show one.
 
     A call can be asked about again, "may it run?" and later "what became of it?", with the same arguments. A page
     that shows the first question must not answer the second.
     """
-    request = _locked().get(pk=request_id)
-    return _carry_out(user, request, decision)
+    return _decide(user, decision, pk=request_id)
 
 
 @transaction.atomic
 def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
     """The requester takes back a call that waits. It counts as cancelled and the turn goes on without it."""
-    request = _newest_request(tool_call_id)
+    request = _locked(tool_call=tool_call_id)
     if request.tool_call.user_id != user.pk:
         raise DecisionRefused(_("Only the person who asked can withdraw a call."))
     if request.question != ApprovalRequest.Question.PERMISSION or not request.close(
@@ -199,19 +210,17 @@ def answer_form(tool_call: ToolCall, data: QueryDict | None = None) -> AnswerFor
     return form
 
 
-def _newest_request(tool_call_id: UUID) -> ApprovalRequest:
-    request = _locked().filter(tool_call=tool_call_id).order_by("-created_at").first()
-    if request is None:
-        raise NothingAsked
-    return request
-
-
-def _locked() -> QuerySet[ApprovalRequest]:
+def _locked(**which: UUID) -> ApprovalRequest:
     """With what a decision reads, one decision at a time: the last of several votes has to see the others."""
-    requests = ApprovalRequest.objects.select_related(
-        "tool_call__thread", "tool_call__assistant", "approvers", "version"
+    found = (
+        ApprovalRequest.objects.filter(**which).order_by("-created_at").values_list("pk", flat=True).first()
     )
-    return requests.select_for_update(of=("self",), no_key=True)
+    if found is None:
+        raise NothingAsked
+    requests.lock(found)
+    return ApprovalRequest.objects.select_related(
+        "tool_call__thread", "tool_call__assistant", "approvers", "version"
+    ).get(pk=found)
 
 
 def already(request: ApprovalRequest) -> str:

@@ -43,6 +43,8 @@ class DecisionForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
         kind = data.get("decision")
+        if data.get("override"):
+            return data
         if kind == "reject" and not data.get("reason") and "reason" not in self.errors:
             self.add_error("reason", _("Give a reason: the assistant and the requester are told."))
         if (
@@ -58,6 +60,7 @@ class DecisionForm(forms.Form):
         """Always with a digest: a page that sent none has not shown the arguments."""
         data = self.cleaned_data
         box = {"reject": "reason", "respond": "answer"}.get(data["decision"], "note")
+        box = "note" if data["override"] else box  # it has one box, whatever is decided
         decision = Decision(type=data["decision"], message=unix_lines(data[box]), digest=data["digest"])
         return {**decision, "override": True} if data["override"] else decision
 

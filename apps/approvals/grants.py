@@ -45,7 +45,8 @@ def give(
     right = right_to(user, request)
     if isinstance(right, str):
         raise DecisionRefused(_("You may not allow this: %(why)s") % {"why": right})
-    if right.via != Way.RULE or not may_be_granted(request):
+    version = request.version
+    if right.via != Way.RULE or version is None or not may_be_granted(request):
         raise DecisionRefused(_("The policy wants each of these calls decided by itself."))
     if not covers(pattern, call.args):
         raise InvalidDecision(_("What you allow does not include this call."))
@@ -59,6 +60,7 @@ def give(
         user_id=call.user_id,
         thread_id=call.thread_id if in_thread else None,
         pattern=pattern,
+        version=version,
         limit=limit,
         ends_at=ends_at,
         reason=reason,
@@ -70,7 +72,7 @@ def may_be_granted(request: ApprovalRequest) -> bool:
     is_permission = request.question == ApprovalRequest.Question.PERMISSION
     return bool(
         is_permission
-        and request.tool_call.kind != CallKind.QUESTION
+        and request.tool_call.kind == CallKind.CALL
         and request.quorum == 1
         and request.version is not None
         and request.version.content["may_be_granted"]
@@ -130,6 +132,8 @@ def _count(grant: Grant) -> bool:
 def objection_to(grant: Grant, rule: PolicyRule) -> str:
     """Why the grant no longer stands under the rule; empty when it does."""
     giver = User.objects.get(pk=grant.created_by_id)
+    if grant.version.digest != rule.digest():
+        return _("The policy has changed since the grant was given.")
     if grant.revoked_at is not None:
         return _("The grant was revoked.")
     if grant.ends_at <= timezone.now():

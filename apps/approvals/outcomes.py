@@ -29,6 +29,16 @@ _OUTCOMES: dict[tuple[str, str], tuple[str, str]] = {
 }
 
 
+class PolicyChanged(AlreadyDecided):
+    """The request was asked under what the policy no longer says."""
+
+    def __init__(self, request: ApprovalRequest) -> None:
+        super().__init__(
+            _("The policy has changed since this was asked. It is asked again: reload the queue.")
+        )
+        self.request_id = request.pk
+
+
 class Outcome(NamedTuple):
     status: str
     """Of the request."""
@@ -63,7 +73,9 @@ def of(request: ApprovalRequest, decision: Decision, via: str) -> Outcome:
         result = answers.checked(decision, request.tool_call.args_schema) if is_answer else note
         fields = {"result": result, "finished_at": Now()}
     if kind == "edit":
-        args = arguments.checked(decision.get("args", {}), request.tool_call.args_schema)
+        if "args" not in decision:
+            raise InvalidDecision(_("Say with which arguments it is to run."))
+        args = arguments.checked(decision["args"], request.tool_call.args_schema)
         _hold_within_bounds(request, args)
         fields = {"args": args, "args_digest": ledger.digest(args)}
     if request.question == ApprovalRequest.Question.OUTCOME and kind == "reject":
@@ -89,12 +101,13 @@ def allowed(request: ApprovalRequest) -> list[str]:
         return ["approve", "respond", "reject"]
     kinds = request.version.content["decisions"] if request.version else list(DecisionKind.values)
     takes = request.tool_call.takes or kinds
-    return [kind for kind in kinds if kind in takes]
+    # Nobody alone puts words into the mouth of a tool that several people have to approve.
+    alone = ["respond"] if request.quorum > 1 else []
+    return [kind for kind in kinds if kind in takes and kind not in alone]
 
 
 def needs_reason(request: ApprovalRequest) -> bool:
-    is_permission = request.question == ApprovalRequest.Question.PERMISSION
-    return bool(is_permission and request.version and request.version.content["needs_reason"])
+    return bool(request.version and request.version.content["needs_reason"])
 
 
 def needs_other_rule(request: ApprovalRequest, args: dict[str, Any]) -> bool:
@@ -113,9 +126,7 @@ def hold_against_policy(request: ApprovalRequest, args: dict[str, Any] | None) -
         raise InvalidDecision(_("The policy denies this: %(rule)s. Reject it.") % {"rule": rule.name})
     is_bound = request.version is not None and rule.digest() == request.version.digest
     if rule.verdict == PolicyRule.Verdict.ASK and not is_bound:
-        raise AlreadyDecided(
-            _("The policy has changed since this was asked. It is asked again: reload the queue.")
-        )
+        raise PolicyChanged(request)
 
 
 def _with(tool_call: ToolCall, args: dict[str, Any]) -> ToolCall:

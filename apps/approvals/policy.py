@@ -8,7 +8,7 @@ from runtime.policy import Verdict
 
 from apps.approvals import grants
 from apps.approvals.matching import matching_rule
-from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, Vote, Way
+from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule, RequestStatus, Vote, Way
 from apps.approvals.permissions import confirms_alone, eligible, eligible_in, may_override, standing
 
 
@@ -30,6 +30,12 @@ def judge(tool_call: ToolCall) -> Verdict:
     verdict = _verdict(rule, tool_call)
     if rule is None or verdict.kind != "ask" or rule.verdict != PolicyRule.Verdict.ASK:
         return verdict
+    if tool_call.kind == CallKind.QUESTION and rule.quorum > 1:
+        return Verdict(
+            "deny",
+            rule=rule.name,
+            reason=_("A question takes one answer, but the rule wants several people."),
+        )
     if grant := grants.use(tool_call, rule):
         return Verdict("allow", rule=_("grant of %(person)s") % {"person": grant.created_by})
     if tool_call.state == ToolState.PROPOSED and not _can_be_decided(rule, tool_call):
@@ -113,4 +119,13 @@ def _lapsed(vote: Vote, request: ApprovalRequest) -> str:
         return "" if confirms_alone(request) else _("the requester may no longer confirm alone.")
     if not all(each.may_decide for each in stand.values()):
         return _("the permission to decide is missing.")
+    if vote.via == Way.DELEGATE and not _was_delegated(vote):
+        return _("the delegation was ended.")
     return "" if stand[vote.principal].is_asked else _("is no longer among those who are asked.")
+
+
+def _was_delegated(vote: Vote) -> bool:
+    """In force when the vote was cast, and not ended early since."""
+    at = {"starts_at__lte": vote.created_at, "ends_at__gt": vote.created_at}
+    given = Delegation.objects.filter(delegator=vote.principal, delegate=vote.voter, **at)
+    return given.filter(revoked_at__isnull=True).exists()

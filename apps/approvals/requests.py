@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from runtime import audit, events, runs
-from runtime.models import ToolCall, ToolState
+from runtime.models import Thread, ToolCall, ToolState
 
 from apps.approvals import notifications
 from apps.approvals.matching import digest_of_all, matching_rule
@@ -38,7 +38,7 @@ def _terms(rule: PolicyRule, is_permission: bool) -> dict[str, Any]:
         "version": rule.version(),
         "approvers": rule.approvers,
         "risk": rule.risk,
-        "quorum": rule.quorum if is_permission else 1,
+        "quorum": rule.quorum,
         "expires_at": rule.after(rule.expires_after) if is_permission else None,
         "remind_at": rule.after(rule.remind_after),
     }
@@ -61,10 +61,31 @@ def _each(due: QuerySet[ApprovalRequest], act: Callable[[ApprovalRequest], None]
 @transaction.atomic
 def _in_turn(due: QuerySet[ApprovalRequest], pk: UUID, act: Callable[[ApprovalRequest], None]) -> None:
     """One at a time, and only what is still due: somebody may have decided, another worker may be at it."""
-    locked = due.filter(pk=pk).select_for_update(of=("self",), skip_locked=True)
-    request = locked.select_related("tool_call__thread", "version").first()
+    if not lock(pk, skip_locked=True):
+        return
+    request = due.filter(pk=pk).select_related("tool_call__thread", "version").first()
     if request is not None:
         act(request)
+
+
+def lock(request_id: UUID, *, skip_locked: bool = False) -> bool:
+    """Thread, call, request: in the order in which everybody takes them, so that nobody waits in a circle.
+
+    False when `skip_locked` and somebody else is at it.
+    """
+    of: dict[str, Any] = {"of": ("self",), "no_key": True, "skip_locked": skip_locked}
+    found = (
+        Thread.objects.filter(tool_calls__approval_requests=request_id).select_for_update(**of).first(),
+        ToolCall.objects.filter(approval_requests=request_id).select_for_update(**of).first(),
+        ApprovalRequest.objects.filter(pk=request_id).select_for_update(**of).first(),
+    )
+    return all(found)
+
+
+@transaction.atomic
+def ask_anew_now(request_id: UUID) -> None:
+    """For whoever found that the policy has changed."""
+    _in_turn(ApprovalRequest.objects.filter(status=RequestStatus.PENDING), request_id, ask_anew)
 
 
 def _remind(request: ApprovalRequest) -> None:
@@ -99,7 +120,8 @@ def _escalates(rule: PolicyRule, request: ApprovalRequest) -> bool:
     """Once, and only to a group in which somebody could decide."""
     if request.escalated_at is not None or rule.on_expiry != PolicyRule.OnExpiry.ESCALATE:
         return False
-    return rule.escalate_to is not None and eligible_in(rule.escalate_to, request.tool_call.user_id) > 0
+    count = eligible_in(rule.escalate_to, request.tool_call.user_id) if rule.escalate_to else 0
+    return count >= request.quorum
 
 
 def _ask_where_rules_changed(waiting: QuerySet[ApprovalRequest]) -> None:
@@ -129,6 +151,7 @@ def ask_anew(request: ApprovalRequest) -> None:
     if rule is None or rule.verdict != PolicyRule.Verdict.ASK:
         # Nothing to ask anew. Whoever decides, the policy has the last word before anything runs.
         ApprovalRequest.objects.filter(pk=request.pk).update(version=None)
+        audit.append("approval_request.unbound", subject=request, reason="No policy rule asks about it.")
         return
     request.close(RequestStatus.SUPERSEDED, in_time=False)
     audit.append("approval_request.superseded", subject=request, reason="The policy has changed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from accounts.models import User
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     GrantModelAdmin = admin.ModelAdmin[Grant]
 else:
     DelegationModelAdmin = GrantModelAdmin = admin.ModelAdmin
+
+
+GRACE = timedelta(hours=1)  # a form that lay open for a while
 
 
 @admin.register(Delegation)
@@ -68,6 +72,14 @@ class DelegationAdmin(DelegationModelAdmin):
                 if "delegator" not in self.fields:
                     self.instance.delegator = user
                 super()._post_clean()
+                self._refuse_own_gain()
+
+            def _refuse_own_gain(self) -> None:
+                made = self.instance
+                if made.delegate_id == user.pk and made.delegator_id != user.pk:
+                    self.add_error("delegate", _("Nobody delegates another person's right to themselves."))
+                if made.starts_at and made.starts_at < timezone.now() - GRACE:
+                    self.add_error("starts_at", _("It begins in the past."))
 
         return OwnForm
 

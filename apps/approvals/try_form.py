@@ -37,17 +37,20 @@ class TryForm(forms.Form):
         widget=forms.Textarea({"rows": 8, "cols": 60, "spellcheck": "false"}),
     )
 
-    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, may_ask_for_others: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
+        self.may_ask_for_others = may_ask_for_others
         assistants: Any = self.fields["assistant"]
         assistants.queryset = Assistant.objects.order_by("name")
         assistants.empty_label = None
 
     def clean_requester(self) -> User:
         name = self.cleaned_data["requester"]
-        if not name:
+        if not name or name == self.user.get_username():
             return self.user
+        if not self.may_ask_for_others:
+            raise forms.ValidationError(_("You may not see other people's calls: leave this empty."))
         found = User.objects.filter(username=name).first()
         if found is None:
             raise forms.ValidationError(_("Nobody signs in as %(name)s.") % {"name": name})

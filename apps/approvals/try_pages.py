@@ -26,7 +26,9 @@ def may_see_calls(user: User) -> bool:
 
 def try_context(request: HttpRequest) -> dict[str, Any]:
     user = person(request)
-    form = TryForm(request.POST or None, user=user, initial=_chosen(request))
+    form = TryForm(
+        request.POST or None, user=user, may_ask_for_others=may_see_calls(user), initial=_chosen(request)
+    )
     context: dict[str, Any] = {"form": form, "tools": known_tools(), "examples": _examples(user)}
     if form.is_valid():
         call = form.as_call()

@@ -178,7 +178,7 @@ def _is_held(action: ToolCall) -> bool:
 def hand_over(actions: Sequence[ToolCall]) -> None:
     """The graph is told what was decided: what was approved is its own to do, once."""
     for action in actions:
-        if action.state == ToolState.APPROVED and action.advance(ToolState.RUNNING):
+        if action.state == ToolState.APPROVED and action.advance(ToolState.RUNNING, started_at=Now()):
             action.advance(ToolState.DONE, finished_at=Now())
 
 

@@ -34,7 +34,15 @@ def proposals(interrupt: Interrupt) -> list[ledger.Proposal]:
         takes = {config["action_name"]: config for config in value["review_configs"]}
         asked = value["action_requests"]
         return [_action(interrupt, at, each, takes.get(each["name"], {})) for at, each in enumerate(asked)]
-    return [_question(interrupt)]
+    question = _question(interrupt)
+    if _means_actions(value):  # not for the requester to answer, whatever a rule says of the action
+        flaw = _("It asks for actions in a form that nobody could review.")
+        return [dataclasses.replace(question, flaw=flaw)]
+    return [question]
+
+
+def _means_actions(value: Any) -> bool:
+    return isinstance(value, dict) and ("action_requests" in value or value.get("type") == "tool_approval")
 
 
 def is_single(value: Any) -> bool:

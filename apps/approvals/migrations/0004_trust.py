@@ -744,4 +744,14 @@ class Migration(migrations.Migration):
                 name="vote_once_a_right",
             ),
         ),
+        migrations.AddField(
+            model_name="grant",
+            name="version",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="approvals.ruleversion",
+                verbose_name="policy version",
+            ),
+        ),
     ]

@@ -126,6 +126,10 @@ class ApprovalRequest(models.Model):
         self.refresh_from_db()
         return True
 
+    def is_overdue(self) -> bool:
+        """By the database's clock; whoever decides now is late."""
+        return ApprovalRequest.objects.filter(pk=self.pk, expires_at__lte=Now()).exists()
+
     @property
     def approvals(self) -> QuerySet[Vote]:
         """The votes that count towards the quorum: of those who are asked now, for the arguments as they are."""

@@ -15,6 +15,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from runtime.models import Assistant, Thread, ToolCall
 
+from apps.approvals.models.rules import RuleVersion
+
 LONGEST = timedelta(days=30)
 
 
@@ -83,6 +85,10 @@ class Grant(models.Model):
     )
     pattern = models.JSONField(_("arguments"), default=dict)
     """As apps.approvals.grants.Pattern."""
+    version = models.ForeignKey(
+        RuleVersion, models.PROTECT, related_name="+", verbose_name=_("policy version")
+    )
+    """What the rule said that asked: under another one the giver has allowed nothing."""
     limit = models.PositiveIntegerField(
         _("times"), validators=[MinValueValidator(1), MaxValueValidator(1000)]
     )

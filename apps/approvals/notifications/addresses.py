@@ -89,6 +89,8 @@ def is_public(address: Address) -> bool:
     inner = _inner(address)
     if inner is not None:
         return is_public(inner)
+    if isinstance(address, IPv6Address) and address.is_site_local:  # "global" to Python
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
 
 
