@@ -16,6 +16,7 @@ from benchmarks.stack import Person, hidden_field, instant_model, running
 REQUEST = re.compile(r"/admin/approvals/approvalrequest/([0-9a-f-]{36})/change/")
 TOOL_TIME = """SELECT extract(epoch FROM finished_at - started_at) FROM runtime_toolcall
     WHERE tool = 'refund_order' ORDER BY created_at"""
+READS = 1.0  # seconds until even a quick approver has pressed the button; mails have gone out by then
 QUEUE = "/admin/approvals/approvalrequest/"
 
 
@@ -49,6 +50,7 @@ async def resumed(socket: ClientConnection, bob: Person) -> float:
     request = await waiting_request(bob)
     page = await asyncio.to_thread(bob.get, f"{QUEUE}{request}/change/")
     fields = {"decision": "approve", "digest": hidden_field(page, "digest"), **arguments(page)}
+    await asyncio.sleep(READS)
     decided = time.perf_counter()
     post = asyncio.create_task(asyncio.to_thread(bob.post, f"{QUEUE}{request}/decide/", **fields))
     await frame_with(socket, "done")

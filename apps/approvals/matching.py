@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from django.db import Error as DatabaseError
-from django.db.models import prefetch_related_objects
 from django.utils.translation import gettext as _
 from runtime.models import ToolCall
 
@@ -53,16 +52,14 @@ class Match:
 
 
 def enabled() -> list[PolicyRule]:
-    return sorted(PolicyRule.objects.filter(is_enabled=True).select_related("approvers"), key=in_turn)
+    rules = PolicyRule.objects.whole().filter(is_enabled=True).select_related("approvers")
+    return sorted(rules, key=in_turn)
 
 
 def digest_of_all() -> str:
     """Another one whenever a rule that is in use has changed, come or gone."""
-    rules = PolicyRule.objects.filter(is_enabled=True).order_by("pk")
-    said = "".join(
-        f"{rule.pk} {rule.priority} {rule.digest()}\n"
-        for rule in rules.prefetch_related("conditions", "bounds", "people")
-    )
+    rules = PolicyRule.objects.whole().filter(is_enabled=True).order_by("pk")
+    said = "".join(f"{rule.pk} {rule.priority} {rule.digest()}\n" for rule in rules)
     return sha256(said.encode()).hexdigest()
 
 
@@ -78,8 +75,7 @@ def matching_rule(tool_call: ToolCall) -> PolicyRule | None:
 
 
 def candidates(rules: Sequence[PolicyRule]) -> list[Candidate]:
-    prefetch_related_objects(rules, "conditions")
-    return [Candidate(rule, list(rule.conditions.all())) for rule in rules]
+    return [Candidate(rule, rule.all_conditions()) for rule in rules]
 
 
 def winner(rules: Iterable[Candidate], matches: Callable[[Candidate], bool]) -> PolicyRule | None:

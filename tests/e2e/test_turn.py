@@ -274,7 +274,7 @@ def test_alice_is_not_let_into_the_queue(sign_in: SignIn, alice: User, bob: User
 def test_a_superuser_does_not_decide_on_their_own_call(sign_in: SignIn, admin: User, bob: User) -> None:
     page = sign_in(admin)
     ask_for_refund(page)
-    page.goto(QUEUE)
+    page.goto(f"{QUEUE}?mine=no")
     page.locator("#result_list tbody a").first.click()
     page.wait_for_url(re.compile(r"/change/"))
 

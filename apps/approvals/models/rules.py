@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, QuerySet
 from django.db.models.expressions import Combinable
-from django.db.models.functions import Now
+from django.db.models.functions import JSONObject, Now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -41,6 +42,23 @@ class Risk(models.IntegerChoices):
 
 def every_decision() -> list[str]:
     return list(DecisionKind.values)
+
+
+class PolicyRuleQuerySet(QuerySet["PolicyRule"]):
+    def whole(self) -> PolicyRuleQuerySet:
+        """With conditions, bounds and people in the same round trip: calls wait for them."""
+        row = {"argument": "argument", "operator": "operator", "value": "value"}
+        of_rule = {"rule": OuterRef("pk")}
+        people = PolicyRule.people.through.objects.filter(policyrule=OuterRef("pk"))
+        return self.annotate(
+            held_conditions=ArraySubquery(
+                Condition.objects.filter(**of_rule).order_by("pk").values(row=JSONObject(**row))
+            ),
+            held_bounds=ArraySubquery(
+                EditBound.objects.filter(**of_rule).order_by("pk").values(row=JSONObject(**row))
+            ),
+            held_people=ArraySubquery(people.order_by("user").values("user")),
+        )
 
 
 class PolicyRule(models.Model):
@@ -102,6 +120,8 @@ class PolicyRule(models.Model):
     is_enabled = models.BooleanField(_("enabled"), default=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
+    objects = PolicyRuleQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("policy rule")
         verbose_name_plural = _("policy rules")
@@ -137,13 +157,13 @@ class PolicyRule(models.Model):
             "verdict": self.verdict,
             "assistant": self.assistant,
             "tool": self.tool,
-            "conditions": sorted([row.as_list() for row in self.conditions.all()]),
+            "conditions": sorted(row.as_list() for row in self.all_conditions()),
             "approvers": self.approvers_id,
-            "people": sorted(str(person.pk) for person in self.people.all()),
+            "people": sorted(str(pk) for pk in self._people_keys()),
             "quorum": self.quorum,
             "requester_confirms": self.requester_confirms,
             "decisions": sorted(self.decisions),
-            "bounds": sorted([row.as_list() for row in self.bounds.all()]),
+            "bounds": sorted(row.as_list() for row in self._all_bounds()),
             "needs_reason": self.needs_reason,
             "may_be_granted": self.may_be_granted,
             "expires_after": self.expires_after,
@@ -152,6 +172,18 @@ class PolicyRule(models.Model):
             "escalate_to": self.escalate_to_id,
             "risk": self.risk,
         }
+
+    def all_conditions(self) -> list[Condition]:
+        held = getattr(self, "held_conditions", None)
+        return list(self.conditions.all()) if held is None else [Condition(**row) for row in held]
+
+    def _all_bounds(self) -> list[EditBound]:
+        held = getattr(self, "held_bounds", None)
+        return list(self.bounds.all()) if held is None else [EditBound(**row) for row in held]
+
+    def _people_keys(self) -> list[int]:
+        held: list[int] | None = getattr(self, "held_people", None)
+        return [person.pk for person in self.people.all()] if held is None else held
 
     def digest(self) -> str:
         return sha256(json.dumps(self.content(), sort_keys=True).encode()).hexdigest()
