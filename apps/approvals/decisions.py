@@ -217,9 +217,9 @@ def _locked(**which: UUID) -> ApprovalRequest:
 
     PostgreSQL locks in the order named: as `requests.lock`, in one round trip.
     """
-    requests = ApprovalRequest.objects.select_related(
-        "tool_call__thread", "tool_call__assistant", "approvers", "version"
-    ).select_for_update(of=("tool_call__thread", "tool_call", "self"), no_key=True)
+    # Each further join costs PostgreSQL more to plan than a row to fetch.
+    requests = ApprovalRequest.objects.select_related("tool_call__thread")
+    requests = requests.select_for_update(of=("tool_call__thread", "tool_call", "self"), no_key=True)
     request = requests.filter(**which).order_by("-created_at").first()
     if request is None:
         raise NothingAsked

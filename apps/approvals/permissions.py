@@ -34,17 +34,17 @@ class Standing(NamedTuple):
     is_asked: bool
 
 
-def standing(user: User, request: ApprovalRequest) -> Standing:
+def standing(person_id: int, request: ApprovalRequest) -> Standing:
     """In one round trip: a decision waits for this, and so does each tool that runs."""
     member = User.groups.through.objects.filter(user=OuterRef("pk"), group=request.approvers_id)
-    found = User.objects.filter(pk=user.pk).annotate(may=_may_decide(), is_member=Exists(member))
+    found = User.objects.filter(pk=person_id).annotate(may=_may_decide(), is_member=Exists(member))
     is_active, may, is_member = found.values_list("is_active", "may", "is_member").get()
-    return Standing(is_active, is_active and may, is_member or str(user.pk) in _named(request))
+    return Standing(is_active, is_active and may, is_member or str(person_id) in _named(request))
 
 
 def right_to(user: User, request: ApprovalRequest) -> Right | str:
     """The right, or why there is none."""
-    is_active, may_decide, is_asked = standing(user, request)
+    is_active, may_decide, is_asked = standing(user.pk, request)
     if not is_active:
         return _("the account is switched off.")
     if request.tool_call.user_id == user.pk:
@@ -59,7 +59,7 @@ def right_to(user: User, request: ApprovalRequest) -> Right | str:
     for delegation in Delegation.objects.now().filter(delegate=user).select_related("delegator"):
         principal = delegation.delegator
         if (
-            all(standing(principal, request))
+            all(standing(principal.pk, request))
             and principal.pk not in spent
             and principal.pk != request.tool_call.user_id
         ):

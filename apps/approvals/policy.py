@@ -84,7 +84,7 @@ def objection(tool_call: ToolCall) -> str:
         return ""
     request = (
         tool_call.approval_requests.filter(status=RequestStatus.APPROVED)
-        .select_related("version", "approvers", "decided_by")
+        .select_related("version")
         .order_by("-decided_at")
         .first()
     )
@@ -99,7 +99,7 @@ def _no_longer_stands(request: ApprovalRequest, rule: PolicyRule) -> str:
     """Why what was approved may not run any more; empty when it may."""
     if request.version is None or rule.digest() != request.version.digest:
         return _("the policy has changed since.")
-    votes = list(request.approvals.select_related("voter", "principal"))
+    votes = list(request.approvals)
     if request.via == Way.BREAK_GLASS:
         if any(vote.via == Way.BREAK_GLASS and may_override(vote.voter, request) for vote in votes):
             return ""
@@ -112,7 +112,7 @@ def _no_longer_stands(request: ApprovalRequest, rule: PolicyRule) -> str:
 
 def _lapsed(vote: Vote, request: ApprovalRequest) -> str:
     """A vote stands while its voter could still cast it. That a delegation has ended by its date changes nothing."""
-    stand = {user: standing(user, request) for user in {vote.voter, vote.principal}}
+    stand = {pk: standing(pk, request) for pk in {vote.voter_id, vote.principal_id}}
     if not all(each.is_active for each in stand.values()):
         return _("the account is switched off.")
     if vote.via == Way.CONFIRM:
@@ -121,7 +121,7 @@ def _lapsed(vote: Vote, request: ApprovalRequest) -> str:
         return _("the permission to decide is missing.")
     if vote.via == Way.DELEGATE and not _was_delegated(vote):
         return _("the delegation was ended.")
-    return "" if stand[vote.principal].is_asked else _("is no longer among those who are asked.")
+    return "" if stand[vote.principal_id].is_asked else _("is no longer among those who are asked.")
 
 
 def _was_delegated(vote: Vote) -> bool:
