@@ -260,10 +260,10 @@ class TestProtocol:
         with DemoModel(delay=5) as model:
             faults = ("tokens=5000", "comments", "stall", "hang") * 2
             lines = [open_stream(model, f"demo-model+{fault}") for fault in faults]
-            time.sleep(0.3)
+            time.sleep(0.3)  # so that something is unread
             for line in lines:
                 line.close()  # with unread bytes: the server's next write finds a reset connection
-            time.sleep(0.3)
+            time.sleep(0.3)  # in which it would complain
         assert model.complaints == ""
 
 

@@ -113,7 +113,7 @@ class Lab:
         """Brings that many turns into their middle; the fault may strike."""
         self.load(size)
         until(lambda: not Run.objects.filter(status=RunStatus.PENDING).exists(), seconds=30)
-        time.sleep(self.random.uniform(0, 1))
+        time.sleep(self.random.uniform(0, 1))  # anywhere in the turns
         self.strike()
 
     def _kinds(self) -> Iterator[str]:

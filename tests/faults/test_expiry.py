@@ -34,11 +34,11 @@ def test_a_decision_at_the_moment_of_expiry_counts_or_is_refused(lab: Lab) -> No
         calls = [lab.ask(f"Refund order {lab.order()}") for _ in range(4)]
         for call in calls:
             expire_in(1.0, call)
-        time.sleep(0.8 + lab.random.uniform(0, 0.4))
+        time.sleep(0.8 + lab.random.uniform(0, 0.4))  # the fault strikes around the deadline
         lab.strike()
 
         def approve(call: ToolCall) -> bool:
-            time.sleep(lab.random.uniform(0, 0.4))
+            time.sleep(lab.random.uniform(0, 0.4))  # some in time, some too late
             try:
                 decisions.decide(lab.bob, call.pk, {"type": "approve"})
             except AlreadyDecided:

@@ -37,7 +37,7 @@ def test_a_redis_that_dies_and_forgets_loses_no_run(lab: Lab, valkey: Valkey) ->
     with lab.worker(OPENAI_MODEL=SLOWLY):
         lab.begin(LIVE)
         valkey.process.kill()
-        time.sleep(lab.random.uniform(0, 2))
+        time.sleep(lab.random.uniform(0, 2))  # for how long it is away
         shutil.rmtree(valkey.data_dir)
         valkey.start()
         lab.settle()
@@ -119,7 +119,7 @@ def test_while_the_database_refuses_writes_nothing_happens_unrecorded(lab: Lab) 
         with a_read_only_database():
             with pytest.raises(InternalError, match="read-only"):
                 lab.say("hello")
-            time.sleep(lab.random.uniform(2, 4))
+            time.sleep(lab.random.uniform(2, 4))  # for how long it refuses
         lab.settle()
         go_on(lab)
 

@@ -221,7 +221,7 @@ def test_kills_at_random_lose_nothing(lab: Lab) -> None:
     with ExitStack() as stack:
         workers = [stack.enter_context(lab.worker(**env)) for _ in range(2)]
         for _ in range(lab.random.randint(1, 2)):
-            time.sleep(lab.random.uniform(0.5, 4))
+            time.sleep(lab.random.uniform(0.5, 4))  # the kill may come anywhere
             lab.approve_all()
             lab.strike()
             workers.pop(lab.random.randrange(2)).kill()

@@ -185,7 +185,7 @@ def test_a_tool_cut_off_by_stop_is_unknown_and_never_run_again(
 @tool(sensitive=False, effect="none")
 async def block(n: int) -> str:
     """Keep the event loop for itself."""
-    time.sleep(1.5)
+    time.sleep(1.5)  # what the test is about: a coroutine that does not give the loop back
     return "done"
 
 

@@ -61,7 +61,7 @@ class Receiver:
         if word == "drip":
             for byte in b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000:
                 handler.wfile.write(bytes([byte]))
-                time.sleep(0.1)
+                time.sleep(0.1)  # slow on purpose: the client's limit has to end it
             return
         if word == "10":
             handler.send_response(200)
