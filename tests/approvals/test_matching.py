@@ -192,7 +192,7 @@ def test_a_thousand_rules_take_as_many_queries_as_one(alice, proposed):
         Condition(rule=rule, argument=row[0], operator=row[1], value=row[2]) for rule in rules
     )
 
-    assert queries() == few == 2
+    assert queries() == few == 1
 
 
 def test_facts_are_looked_up_once_and_only_when_asked_for(alice, proposed):
@@ -204,7 +204,7 @@ def test_facts_are_looked_up_once_and_only_when_asked_for(alice, proposed):
     with CaptureQueriesContext(connection) as captured:
         matching_rule(call)
 
-    assert len(captured) == 4  # rules, conditions, the turn, the calls
+    assert len(captured) == 3  # the rules, the turn, the calls
 
 
 def test_the_sum_is_exact(alice, proposed, ran):

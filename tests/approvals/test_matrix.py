@@ -92,7 +92,7 @@ def the_list(user: User | None, request: ApprovalRequest) -> str:
 
 def the_page(user: User | None, request: ApprovalRequest) -> str:
     """Also what a link in an e-mail opens: it decides nothing."""
-    return read(browser(user).get(page_of(request)), shows='value="reject"')
+    return read(browser(user).get(page_of(request)), shows='id="decide-heading"')
 
 
 def a_post(user: User | None, request: ApprovalRequest) -> str:
