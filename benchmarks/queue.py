@@ -89,7 +89,7 @@ def ask(stack: Stack, alice: Person, count: int) -> list[str]:
         alice.post("/threads/", assistant=assistant, text="refund 0.01 of order 1042")
     deadline = time.monotonic() + ASKED_WITHIN
     while len(found := stack.rows(ASKED, count)) < count and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks, until the deadline
     return [str(request) for (request,) in found]
 
 

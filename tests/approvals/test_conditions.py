@@ -176,7 +176,7 @@ def test_no_path_passes_for_one_under_a_folder(path):
 
 
 def test_paths_are_compared_as_folders():
-    assert answer({"path": "/home/etc/x"}, "path", "begins with", "/etc") is False
+    assert answer({"path": "/srv/etc/x"}, "path", "begins with", "/etc") is False
     assert answer({"path": "/etc/../home"}, "path", "begins with", "/etc") is False
     assert answer({"path": "/etcetera"}, "path", "begins with", "/etc/") is False
     assert lets_pass({"path": "/srv/public//a/./b"}, "path", "begins with", "/srv/public")
