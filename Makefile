@@ -40,7 +40,7 @@ bench: ## Measure; the last tables are in docs/
 
 faults: export FAULTS_ROUNDS ?= 60
 faults: setup ## Kill, cut off and freeze it for 20 minutes; FAULTS_ROUNDS=20 for less, FAULTS_SEED=... replays
-	$(VENV)/python -m pytest -m faults tests/faults -n 2 --dist load $(ARGS)
+	$(VENV)/python -m pytest -m faults tests/faults -n 2 --dist load --timeout 3600 $(ARGS)
 
 lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
 	@$(PYTHON) bootstrap.py lock $(ARGS)
