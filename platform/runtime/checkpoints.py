@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import psycopg
 from django.db import connection
-from langgraph.checkpoint.base import CheckpointTuple
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
@@ -64,6 +65,19 @@ class FencedSaver(AsyncPostgresSaver):
             if context is not None and error.sqlstate == LEASE_LOST:
                 raise LeaseLost(run_id=context.run.pk) from error
             raise
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        context = current_run.get(None)
+        if context is None or context.saved is None or not _is_newest(config):
+            return await super().aget_tuple(config)
+        saved, context.saved = context.saved, None
+        return saved
+
+
+def _is_newest(config: RunnableConfig) -> bool:
+    """Whether it asks for the newest checkpoint of the graph itself, not of a subgraph or of an earlier moment."""
+    configurable = config["configurable"]
+    return not configurable.get("checkpoint_ns") and not get_checkpoint_id(config)
 
 
 @asynccontextmanager

@@ -16,6 +16,8 @@ from runtime.exceptions import LimitReached
 from runtime.models import Run, ToolCall
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.base import CheckpointTuple
+
     from runtime.ledger import Proposal
 
 
@@ -28,6 +30,8 @@ class RunContext:
     """The run is no longer this attempt's, or may not be: nothing more is written for it."""
     is_ending: bool = field(default=False)
     """A cancellation reached the run, which writes what is left: another would cut that off."""
+    saved: CheckpointTuple | None = field(default=None)
+    """The newest checkpoint of the thread, read a moment ago: LangGraph, which reads it next, gets this one."""
     calls: int = field(default=0)
     locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
 

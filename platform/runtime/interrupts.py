@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from jsonschema import Draft202012Validator
@@ -34,19 +35,25 @@ class NoAnswer(Exception):
     """The graph takes nothing that would not be a yes."""
 
 
-@transaction.atomic
 def settle(context: RunContext, pending: Sequence[Interrupt]) -> Settled:
     """Asks what nobody was asked about yet, and answers what is decided. Safe to repeat, after a crash too.
 
     Raises LeaseLost, and LimitReached when the graph asks about more than it may call tools.
     """
-    run = context.run
-    run.hold()
-    by_gateway = _of_the_gateway(run, pending)
+    by_gateway, strays = _calls(context.run, pending)
     answers: dict[str, Any] = {
         id: "decided" for id, call in by_gateway.items() if call.state not in UNSETTLED
     }
     others = [interrupt for interrupt in pending if interrupt.id not in by_gateway]
+    if not others and not strays:  # as nearly always: nothing to write, and the gateway looks at the rows again
+        return Settled(answers, "")
+    return _settle_others(context, others, answers)
+
+
+@transaction.atomic
+def _settle_others(context: RunContext, others: Sequence[Interrupt], answers: dict[str, Any]) -> Settled:
+    run = context.run
+    run.hold()
     asked = [(interrupt, _rows(context, interrupt)) for interrupt in others]
     _withdraw_all_but(run, [row.pk for _, rows in asked for row in rows])
     decided = [(interrupt, rows) for interrupt, rows in asked if ledger.is_decided(rows)]
@@ -59,8 +66,11 @@ def settle(context: RunContext, pending: Sequence[Interrupt]) -> Settled:
     return Settled(answers, "")
 
 
-def _of_the_gateway(run: Run, pending: Sequence[Interrupt]) -> dict[str, ToolCall]:
-    """{interrupt id: its call}. A graph may use our words: only a call of this thread's ledger counts."""
+def _calls(run: Run, pending: Sequence[Interrupt]) -> tuple[dict[str, ToolCall], list[ToolCall]]:
+    """{interrupt id: its call of the gateway}, and what else of the graph's own still waits on the thread.
+
+    A graph may use our words: only a call of this thread's ledger counts.
+    """
     named: dict[UUID, str] = {}
     for interrupt in pending:
         id = interrupt.value.get("tool_call_id") if isinstance(interrupt.value, dict) else None
@@ -68,8 +78,12 @@ def _of_the_gateway(run: Run, pending: Sequence[Interrupt]) -> dict[str, ToolCal
             named[UUID(id)] = interrupt.id
         except (TypeError, ValueError, AttributeError):
             continue
-    calls = ToolCall.objects.filter(pk__in=named, thread=run.thread_id, kind=CallKind.CALL)
-    return {named[call.pk]: call for call in calls}
+    of_gateway = Q(kind=CallKind.CALL)
+    rows = ToolCall.objects.filter(
+        (of_gateway & Q(pk__in=named)) | (~of_gateway & Q(state__in=HOLDS_INPUT)), thread=run.thread_id
+    )
+    strays = [row for row in rows if row.kind != CallKind.CALL]
+    return {named[row.pk]: row for row in rows if row.kind == CallKind.CALL}, strays
 
 
 def _rows(context: RunContext, interrupt: Interrupt) -> list[ToolCall]:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.errors import GraphDrained
 from langgraph.pregel import Pregel
 from langgraph.runtime import RunControl
@@ -102,7 +102,7 @@ class Runner:
                 "checkpoint_id", None
             )  # where it began; it goes on from its newest
             saved = await self._checkpointer.aget_tuple(self._config)
-            payload = await self._answer(pending_interrupts(saved))
+            payload = await self._answer(pending_interrupts(saved), saved)
             if payload is NOTHING_LEFT:
                 return RunStatus.WAITING
         return RunStatus.SUCCESS
@@ -155,9 +155,9 @@ class Runner:
             if not state.interrupts:
                 return None  # also at rest: what a task wrote before the worker died may still want its checkpoint
             asked = state.interrupts
-        return await self._answer(asked)
+        return await self._answer(asked, saved)
 
-    async def _answer(self, asked: Sequence[Interrupt]) -> Any:
+    async def _answer(self, asked: Sequence[Interrupt], saved: CheckpointTuple | None) -> Any:
         """The answers that are there, or NOTHING_LEFT. What nobody was asked about yet is asked now.
 
         Never None while an interrupt is pending: LangGraph would answer it with an older answer.
@@ -165,7 +165,10 @@ class Runner:
         settled = await in_database(interrupts.settle, self._context, asked)
         if settled.problem:
             raise Unanswerable(settled.problem)
-        return Command(resume=settled.answers) if settled.answers else NOTHING_LEFT
+        if not settled.answers:
+            return NOTHING_LEFT
+        self._context.saved = saved
+        return Command(resume=settled.answers)
 
     async def _roll_back(self) -> None:
         """Begins where the turn of the run that this one replaces began. What came of that stays in the history."""

@@ -71,6 +71,12 @@ def create_run(
         stopped = admission.runs_to_stop(thread, when_busy)
     for run in stopped:
         cancel_run(run)
+    replaces = stopped[0] if stopped and when_busy == "rollback" else None
+    return _write(thread, user.pk, input=input, command=command, replaces=replaces)
+
+
+def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fields: Any) -> Run:
+    """The run and its human messages, in a transaction that holds the thread; its worker is woken after that."""
     run_id = uuid4()
     # First of what follows the commit: whoever waits, waits for the worker.
     transaction.on_commit(lambda: enqueue([run_id]))
@@ -81,13 +87,12 @@ def create_run(
         id=run_id,
         thread=thread,
         assistant_id=thread.assistant_id,
-        user=user,
-        input=input,
+        user_id=user_id,
         command=command,
         resumes=waiting,
-        replaces=stopped[0] if stopped and when_busy == "rollback" else None,
+        **fields,
     )
-    for message in (input or {}).get("messages", []):
+    for message in (run.input or {}).get("messages", []):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
         )
@@ -104,11 +109,14 @@ def _title(text: str) -> str:
     return title if len(title) <= 60 else f"{title[:59]}…"
 
 
+@transaction.atomic(savepoint=False)
 def resume(tool_call: ToolCall) -> Run:
-    """The turn that waited for `tool_call` goes on. The decision is in the row; this only wakes the graph."""
-    return create_run(
-        tool_call.thread, user=tool_call.user, command={"resume": {"tool_call": str(tool_call.pk)}}
-    )
+    """The turn that waited for `tool_call` goes on. The decision is in the row; this only wakes the graph.
+
+    For a transaction that decides, and holds the thread.
+    """
+    command = {"resume": {"tool_call": str(tool_call.pk)}}
+    return _write(tool_call.thread, tool_call.user_id, command=command)
 
 
 def cancel_run(run: Run) -> bool:
