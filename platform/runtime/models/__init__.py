@@ -1,0 +1,42 @@
+"""The rows that hold the truth, each with its own state machine.
+
+A state changes in one place, by a conditional UPDATE: of two who try, one wins and the other is told.
+Times are the database's (`Now()` is PostgreSQL's clock), so no process's clock can end a lease early.
+
+Assistants, tool calls, runs and threads import each other in that order; what points the other way is named by
+string.
+"""
+
+from runtime.audit.models import AuditEvent
+from runtime.models.assistants import Assistant, assistant_id_for
+from runtime.models.runs import ACTIVE, Run, RunStatus
+from runtime.models.threads import Message, Role, Thread, message_key
+from runtime.models.tool_calls import (
+    HOLDS_INPUT,
+    TOOL_TRANSITIONS,
+    UNSETTLED,
+    CallKind,
+    Effect,
+    ToolCall,
+    ToolState,
+)
+
+__all__ = [
+    "ACTIVE",
+    "HOLDS_INPUT",
+    "TOOL_TRANSITIONS",
+    "UNSETTLED",
+    "Assistant",
+    "AuditEvent",
+    "CallKind",
+    "Effect",
+    "Message",
+    "Role",
+    "Run",
+    "RunStatus",
+    "Thread",
+    "ToolCall",
+    "ToolState",
+    "assistant_id_for",
+    "message_key",
+]
