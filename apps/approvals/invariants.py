@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from django.db.models import Count, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from runtime.database import in_pages
 from runtime.invariants import check
 from runtime.models import UNSETTLED, Run, ToolCall
 
@@ -53,10 +55,10 @@ def _decisions_without_request() -> Iterator[tuple[str, str]]:
     """The newest request is the one that the call's decision answered: earlier ones asked something else."""
     newest = ApprovalRequest.objects.filter(tool_call=OuterRef("pk")).order_by("-created_at")
     calls = ToolCall.objects.exclude(decision="").exclude(state__in=UNSETTLED)
-    calls = calls.annotate(
+    said: QuerySet[Any] = calls.annotate(
         said=Subquery(newest.values("status")[:1]), by=Subquery(newest.values("decided_by")[:1])
     )
-    for call in calls.iterator():
+    for call in in_pages(said):
         expected = STATUS_OF.get(call.decision)
         if call.said != expected or call.by != call.decided_by_id:
             yield (
@@ -76,7 +78,8 @@ def _resumes_of_decisions() -> Iterator[tuple[str, str]]:
     )
     asked = ToolCall.objects.filter(approval_requests__isnull=False)
     settled = Count("approval_requests", filter=Q(approval_requests__status__in=SETTLED))
-    for call in asked.annotate(settled=settled).iterator():
+    counted: QuerySet[Any] = asked.annotate(settled=settled)
+    for call in in_pages(counted):
         expected = call.settled + (call.decision == "withdraw")
         found = resumed.get(str(call.pk), 0)
         if found != expected:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
 from runtime import audit, events, runs
+from runtime.database import in_pages
 from runtime.models import Thread, ToolCall, ToolState
 
 from apps.approvals import notifications
@@ -138,7 +139,7 @@ def _ask_where_rules_came(waiting: QuerySet[ApprovalRequest]) -> None:
     unbound = waiting.filter(version__isnull=True, question=ApprovalRequest.Question.PERMISSION)
     if not unbound.exists() or (policy := digest_of_all()) == _policy_seen:
         return
-    for request in unbound.select_related("tool_call__assistant").iterator():
+    for request in in_pages(unbound.select_related("tool_call__assistant")):
         rule = matching_rule(request.tool_call)
         if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
             _in_turn(unbound, request.pk, ask_anew)

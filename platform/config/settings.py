@@ -97,6 +97,9 @@ DATABASES = {
     "default": {
         **_DATABASE,
         "ENGINE": "runtime.postgresql",
+        # One left before its end is closed by the garbage collector, which can strike while this very thread holds
+        # psycopg's lock: it waits for itself, for ever. What is large is read in pages (`runtime.database.in_pages`).
+        "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {
             **_DATABASE["OPTIONS"],
             "connect_timeout": 5,

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connections
+from django.db.models import Model, QuerySet
 from psycopg.errors import ReadOnlySqlTransaction
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 AWAY = (InterfaceError, OperationalError, psycopg.OperationalError)
 """What is raised while the database can't be reached, by Django and by pools of psycopg's own."""
 
+PAGE = 1000  # rows in memory at once
 DATABASE_THREADS = 8
 TOOL_THREADS = 32  # blocking tools, apart: a slow one must not keep the engine from its rows
 
@@ -26,6 +29,15 @@ TOOL_THREADS = 32  # blocking tools, apart: a slow one must not keep the engine 
 def is_away(error: BaseException) -> bool:
     """Whether it says that the database can't be reached, or takes no writes for now."""
     return isinstance(error, AWAY) or isinstance(error.__cause__ or error, ReadOnlySqlTransaction)
+
+
+def in_pages(rows: QuerySet[M], key: str = "pk") -> Iterator[M]:
+    """Every row, in the order of a unique `key`, in bounded memory."""
+    rows = rows.order_by(key)
+    page = list(rows[:PAGE])
+    while page:
+        yield from page
+        page = list(rows.filter(**{f"{key}__gt": getattr(page[-1], key)})[:PAGE])
 
 
 @cache

@@ -45,7 +45,9 @@ def settle(context: RunContext, pending: Sequence[Interrupt]) -> Settled:
         id: "decided" for id, call in by_gateway.items() if call.state not in UNSETTLED
     }
     others = [interrupt for interrupt in pending if interrupt.id not in by_gateway]
-    if not others and not strays:  # as nearly always: nothing to write, and the gateway looks at the rows again
+    if (
+        not others and not strays
+    ):  # as nearly always: nothing to write, and the gateway looks at the rows again
         return Settled(answers, "")
     return _settle_others(context, others, answers)
 

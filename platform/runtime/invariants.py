@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
+from runtime.database import in_pages
 from runtime.ledger import digest
 from runtime.models import ACTIVE, HOLDS_INPUT, UNSETTLED, Message, Role, Run, RunStatus, ToolCall, ToolState
 
@@ -144,23 +145,19 @@ def _calls_without_run() -> Iterator[tuple[str, str]]:
 
 @check("arguments-changed")
 def _changed_arguments() -> Iterator[tuple[str, str]]:
-    for pk, args, expected in ToolCall.objects.values_list("pk", "args", "args_digest").iterator():
-        if digest(args) != expected:
-            yield _call(pk), "has other arguments than those that were reviewed."
+    for call in in_pages(ToolCall.objects.only("args", "args_digest")):
+        if digest(call.args) != call.args_digest:
+            yield _call(call.pk), "has other arguments than those that were reviewed."
 
 
 @check("message-lost")
 def _lost_messages() -> Iterator[tuple[str, str]]:
     ended = Run.objects.filter(status=RunStatus.SUCCESS)
-    for pk, thread, input in (
-        ended.filter(input__isnull=False).values_list("pk", "thread", "input").iterator()
-    ):
-        written = {str(message["id"]) for message in (input or {}).get("messages", [])}
-        kept = set(
-            Message.objects.filter(thread=thread, message_id__in=written).values_list("message_id", flat=True)
-        )
-        for id in sorted(written - kept):
-            yield _run(pk), f"began with message {id}, which is gone."
+    for run in in_pages(ended.filter(input__isnull=False).only("thread", "input")):
+        written = {str(message["id"]) for message in (run.input or {}).get("messages", [])}
+        there = Message.objects.filter(thread=run.thread_id, message_id__in=written)
+        for id in sorted(written - set(there.values_list("message_id", flat=True))):
+            yield _run(run.pk), f"began with message {id}, which is gone."
     said = Message.objects.filter(run=OuterRef("pk"), role=Role.AI)
     called = ToolCall.objects.filter(run=OuterRef("pk"))
     for pk in ended.filter(~Exists(said), ~Exists(called), output_tokens__gt=0).values_list("pk", flat=True):

@@ -13,7 +13,7 @@ from accounts.models import User
 from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from pytest_django.fixtures import Settings
-from runtime import audit, invariants
+from runtime import audit, database, invariants
 from runtime.audit import chain
 from runtime.audit.verify_export import Broken
 from runtime.models import AuditEvent, Run, Thread, ToolCall, ToolState
@@ -242,6 +242,26 @@ def test_what_the_owner_of_the_tables_changes_is_named(statements: list[str], se
     assert (broken.value.seq, broken.value.kind) == (seq, kind)
     assert {found.name for found in invariants.violations()} == {"audit-broken"}
     tamper("DELETE FROM runtime_audithead", "INSERT INTO runtime_audithead VALUES (1, 0, '', '-infinity')")
+
+
+def test_reading_that_breaks_off_leaves_no_cursor_open() -> None:
+    """The garbage collector would close it, while the thread may hold the connection's lock: it hung for ever."""
+    tell("a", "b", "c")
+    tamper("UPDATE runtime_auditevent SET hash = '' WHERE seq = 1")
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        with pytest.raises(Broken) as kept:  # with its frames, and what they hold
+            chain.check()
+        cursor.execute("SELECT count(*) FROM pg_cursors")
+        assert cursor.fetchone() == (0,)
+    assert kept.value.seq == 1
+
+
+def test_a_chain_longer_than_a_page_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "PAGE", 2)
+    tell("a", "b", "c", "d", "e")
+
+    assert chain.check().seq == 5
 
 
 def test_a_cut_tail_is_found_by_the_anchor(settings: Settings, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from runtime.models import ToolCall
+from runtime.postgresql.returning import update_one
 
 from apps.approvals.models.rules import DecisionKind, PolicyRule, Risk, RuleVersion
 
@@ -118,13 +119,10 @@ class ApprovalRequest(models.Model):
 
     def close(self, status: str, *, in_time: bool = True, **fields: Any) -> bool:
         """Pending becomes `status`; False when somebody was faster or, with `in_time`, when it has expired."""
-        pending = ApprovalRequest.objects.filter(pk=self.pk, status=RequestStatus.PENDING)
+        pending = ApprovalRequest.objects.filter(status=RequestStatus.PENDING)
         if in_time:
             pending = pending.filter(Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
-        if not pending.update(status=status, decided_at=Now(), **fields):
-            return False
-        self.refresh_from_db()
-        return True
+        return update_one(pending, self, status=status, decided_at=Now(), **fields)
 
     def is_overdue(self) -> bool:
         """By the database's clock; whoever decides now is late."""

@@ -18,6 +18,7 @@ from django.db import connection
 
 from runtime.audit.models import AuditEvent
 from runtime.audit.verify_export import Broken, Link, check_links
+from runtime.database import in_pages
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,11 @@ def head() -> Head:
 
 def links(*, after: int = 0, until: int | None = None) -> Iterator[Link]:
     """The sealed events by number, in bounded memory."""
-    rows = AuditEvent.objects.filter(seq__gt=after).order_by("seq")
+    rows = AuditEvent.objects.filter(seq__gt=after)
     if until is not None:
         rows = rows.filter(seq__lte=until)
-    for seq, at, previous, digest, body in rows.values_list(*LINK).iterator():
-        yield Link(seq or 0, time_text(at), previous, digest, body)
+    for event in in_pages(rows.only(*LINK), "seq"):
+        yield Link(event.seq or 0, time_text(event.at), event.previous, event.hash, event.body)
 
 
 def time_text(at: datetime | None) -> str:

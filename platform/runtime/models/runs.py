@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import IntegrityError, connection, models, transaction
-from django.db.models import Exists, Expression, F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +19,7 @@ from runtime import signals
 from runtime.exceptions import LeaseLost
 from runtime.models.assistants import Assistant
 from runtime.models.tool_calls import HOLDS_INPUT, ToolCall
+from runtime.postgresql.returning import update_one
 
 
 class RunStatus(models.TextChoices):
@@ -189,19 +190,11 @@ class Run(models.Model):
     def advance(self, to: str, *, among: Q | None = None, **fields: Any) -> bool:
         """Moves to `to` with `fields`; False when the row is not `among` those, or in no status that leads there.
 
-        Sends `run_changed` inside the transaction: a receiver that raises undoes the change. What the database
-        computes is read when it is asked for.
+        Sends `run_changed` inside the transaction: a receiver that raises undoes the change.
         """
         sources = [status for status, targets in RUN_TRANSITIONS.items() if to in targets]
-        rows = Run.objects.filter(among or Q(), pk=self.pk, status__in=sources)
-        if not rows.update(status=to, **fields):
+        if not update_one(Run.objects.filter(among or Q(), status__in=sources), self, status=to, **fields):
             return False
-        self.status = to
-        for name, value in fields.items():
-            if isinstance(value, Expression | F):
-                self.__dict__.pop(name, None)  # as if it had been deferred
-            else:
-                setattr(self, name, value)
         signals.run_changed.send(Run, run=self)
         return True
 

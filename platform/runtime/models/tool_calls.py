@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runtime import signals
 from runtime.models.assistants import Assistant
+from runtime.postgresql.returning import update_one
 
 
 class ToolState(models.TextChoices):
@@ -183,17 +183,8 @@ class ToolCall(models.Model):
         receiver that raises undoes the change.
         """
         sources = [state for state, targets in TOOL_TRANSITIONS.items() if to in targets]
-        is_moved = ToolCall.objects.filter(pk=self.pk, state__in=sources).update(state=to, **fields) == 1
-        self._reload({**self._state.fields_cache, **fields})
-        if not is_moved:
+        if not update_one(ToolCall.objects.filter(state__in=sources), self, state=to, **fields):
+            self.refresh_from_db()
             return False
         signals.tool_call_changed.send(ToolCall, tool_call=self)
         return True
-
-    def _reload(self, known: Mapping[str, Any]) -> None:
-        """As the row is by now. Those of `known` whom it still names need no further round trip."""
-        self.refresh_from_db()
-        for name in ("user", "assistant", "decided_by"):
-            person = known.get(name)
-            if isinstance(person, models.Model) and person.pk == getattr(self, f"{name}_id"):
-                setattr(self, name, person)
