@@ -101,25 +101,26 @@ def together(*works):
 def test_a_decision_and_a_stop_never_wait_in_a_circle(alice, bob, waiting, monkeypatch):
     request = waiting(alice)
     meet = threading.Barrier(2)
-    resume, reload = runs.resume, ToolCall._reload
+    resume, advance = runs.resume, ToolCall.advance
 
     def slow_resume(call):
         with suppress(threading.BrokenBarrierError):
             meet.wait(2)
         return resume(call)
 
-    def slow_reload(call, known):
+    def slow_advance(call, to, **fields):
+        is_moved = advance(call, to, **fields)
         if threading.current_thread().name == "work 1":
             with suppress(threading.BrokenBarrierError):
                 meet.wait(2)
-        return reload(call, known)
+        return is_moved
 
     def stop():
         with transaction.atomic():
             ledger.abandon(request.tool_call.run)
 
     monkeypatch.setattr(runs, "resume", slow_resume)
-    monkeypatch.setattr(ToolCall, "_reload", slow_reload)
+    monkeypatch.setattr(ToolCall, "advance", slow_advance)
     errors = together(lambda: decide(bob, request.tool_call_id, APPROVE), stop)
 
     assert not any("deadlock" in error for error in errors)

@@ -33,6 +33,11 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, **ours, **extra}
 
 
+PATIENCE = (
+    120.0  # seconds for a process to start or to end: a busy machine can take a minute to import everything
+)
+
+
 def until(true: Callable[[], object], *, seconds: float = 45.0) -> None:
     """Returns as soon as `true()` is; fails after `seconds`."""
     deadline = time.monotonic() + seconds
@@ -57,7 +62,7 @@ class Process:
     ) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

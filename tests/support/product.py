@@ -18,7 +18,7 @@ from rq import Worker
 from runtime.redis_client import redis_client
 
 from tests.support.ports import free_port
-from tests.support.processes import ROOT, Process, environment, until
+from tests.support.processes import PATIENCE, ROOT, Process, environment, until
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -58,11 +58,11 @@ class Web:
             "config.asgi:application",
         ]
         self.process = subprocess.Popen(argv, env=self._env, cwd=ROOT)
-        until(self._is_live, seconds=30)
+        until(self._is_live, seconds=PATIENCE)
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         self.process.kill()
@@ -77,7 +77,7 @@ class Web:
 
     def _is_live(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health/live", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -99,7 +99,7 @@ def running(**env: str) -> Iterator[Product]:
     web = Web(**env)
     with Process("worker", **env) as worker:
         web.start()
-        until(lambda: Worker.count(connection=redis_client()), seconds=30)
+        until(lambda: Worker.count(connection=redis_client()), seconds=PATIENCE)
         try:
             yield Product(web, worker)
         finally:
