@@ -12,7 +12,7 @@ from runtime.models import ToolState
 
 from apps.approvals import policy
 from apps.approvals.models import RequestStatus
-from tests.approvals.conftest import REFUND, edited, page_of, post
+from tests.approvals.conftest import REFUND, edited, fresh, page_of, post
 
 
 @pytest.fixture
@@ -25,10 +25,6 @@ def two(rule, ben):
 @pytest.fixture
 def request_for_two(two, alice, waiting):
     return waiting(alice)
-
-
-def fresh(approval):
-    return type(approval).objects.select_related("tool_call").get(pk=approval.pk)
 
 
 def test_the_call_waits_until_the_last_of_them(request_for_two, bob, ben, signed_in):

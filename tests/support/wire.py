@@ -102,3 +102,17 @@ def event(delta: dict[str, Any] | None = None, *, reason: str | None = None, **m
 
 def text(content: str) -> bytes:
     return event({"content": content})
+
+
+FINISH = event(reason="stop")
+
+
+def sending(*pieces: bytes) -> Script:
+    """Answers with these bytes."""
+
+    async def script(answer: Answer) -> None:
+        for piece in pieces:
+            await answer.send(piece)
+        await answer.end()
+
+    return script
