@@ -31,7 +31,7 @@ def open_stream(demo: DemoModel, model: str) -> socket.socket:
     """A socket that has asked for a stream and reads none of it."""
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "hello"}]})
     head = f"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: {len(body)}\r\n\r\n"
-    line = socket.create_connection(("127.0.0.1", httpx.URL(demo.base_url).port or 0))
+    line = socket.create_connection(("127.0.0.1", httpx.URL(demo.base_url).port or 0), timeout=10)
     line.sendall(f"{head}{body}".encode())
     return line
 

@@ -68,7 +68,8 @@ async def test_a_delta_that_waits_alone_is_handed_on_before_another_comes(model_
         await answer.send(event({"role": "assistant", "content": ""}))
         for word in ("a", "b", "c"):
             await answer.send(text(word))
-            await received.wait()
+            async with asyncio.timeout(10):
+                await received.wait()
             received.clear()
         await answer.send(FINISH + DONE)
         await answer.end()

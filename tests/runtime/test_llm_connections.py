@@ -34,11 +34,12 @@ async def test_cancelling_closes_the_connection(model_at: Any) -> None:
 
     async with Wire(endless) as wire:
         asking = asyncio.create_task(model_at(wire.base_url).ainvoke("hello"))
-        await begun.wait()
+        async with asyncio.timeout(10):
+            await begun.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 async def test_leaving_a_stream_closes_the_connection(model_at: Any) -> None:
@@ -50,7 +51,7 @@ async def test_leaving_a_stream_closes_the_connection(model_at: Any) -> None:
         chunks = model_at(wire.base_url).astream("hello")
         await anext(chunks)
         await chunks.aclose()
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 @pytest.mark.parametrize("after", [[], [b": the end\n\n"]], ids=["nothing", "a comment"])
@@ -72,14 +73,14 @@ async def test_a_response_that_does_not_end_after_its_answer_holds_nothing_up(mo
 
     async with Wire(lingering) as wire:
         assert (await model_at(wire.base_url).ainvoke("hello")).text == "a"
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 async def test_closing_leaves_no_connection(model_at: Any) -> None:
     async with Wire(sending(text("a"), FINISH, DONE)) as wire:
         await model_at(wire.base_url).ainvoke("hello")
         await llm.close()
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 async def test_a_connection_that_breaks_raises_as_the_openai_client_does(model_at: Any) -> None:

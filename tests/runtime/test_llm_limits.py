@@ -31,7 +31,7 @@ async def test_keep_alive_comments_are_no_sign_of_life(model_at: Any) -> None:
         model = model_at(wire.base_url, MODEL_IDLE_TIMEOUT=1.0)
         with pytest.raises(TimeoutError):
             await model.ainvoke("hello")
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 async def test_an_answer_that_goes_on_for_too_long_is_cut(model_at: Any) -> None:
@@ -44,7 +44,7 @@ async def test_an_answer_that_goes_on_for_too_long_is_cut(model_at: Any) -> None
         model = model_at(wire.base_url, MODEL_TIME_LIMIT=1.0)
         with pytest.raises(TimeoutError):
             await model.ainvoke("hello")
-        await wire.hung_up.wait()
+        await wire.until_hung_up()
 
 
 async def test_the_time_limit_strikes_in_the_model_not_in_its_reader(
@@ -52,7 +52,7 @@ async def test_the_time_limit_strikes_in_the_model_not_in_its_reader(
 ) -> None:
     async def stuck(*_: Any, **__: Any) -> AsyncIterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=AIMessageChunk("a"))
-        await asyncio.Event().wait()
+        await asyncio.sleep(60)
 
     monkeypatch.setattr(ChatOpenAI, "_astream", stuck)
     settings.MODEL_TIME_LIMIT = 0.3

@@ -10,8 +10,10 @@ from runtime.models import Run, RunStatus, Thread, ToolCall
 
 def perform(engine: Engine, thread: Thread) -> Run:
     """All runs that are queued on the thread; the last of them."""
-    while run := thread.runs.filter(status=RunStatus.PENDING).order_by("created_at").first():
+    pending = thread.runs.filter(status=RunStatus.PENDING).order_by("created_at")
+    while run := pending.first():
         engine.perform(str(run.pk))
+        assert not pending.filter(pk=run.pk).exists(), "nobody may claim it, or it was given back"
     newest = thread.runs.order_by("-created_at").first()
     assert newest is not None
     return newest
