@@ -18,10 +18,10 @@ from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from runtime import ledger
 from runtime.models import Assistant, Message, Run, Thread, ToolCall
 
 from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule
+from tests.support.calls import proposed_by
 
 REFUND = {"order_number": 1042, "amount": "59.90", "reason": "broken"}
 EMAIL = {"to": "ada@example.com", "subject": "Hello", "body": "On its way."}
@@ -83,19 +83,7 @@ def proposed(assistant: Assistant) -> Callable[..., ToolCall]:
         run = Run.objects.create(thread=thread, assistant=assistant, user=user, status="waiting", input={})
         args = dict(args if args is not None else REFUND if tool == "refund_order" else EMAIL)
         given = {"args_schema": SCHEMAS.get(tool, {"type": "object"}), "sensitive": True, **fields}
-        return ToolCall.objects.create(
-            thread=thread,
-            run=run,
-            user=user,
-            assistant=assistant,
-            task_id=str(uuid4()),
-            call_id=str(uuid4()),
-            tool=tool,
-            proposed_args=args,
-            args=args,
-            args_digest=ledger.digest(args),
-            **given,
-        )
+        return proposed_by(run, tool, args, **given)
 
     return make
 
