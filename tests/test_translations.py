@@ -18,11 +18,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import translation
 from django.utils.timezone import now
-from runtime import ledger, runs
+from runtime import runs
 from runtime.exceptions import ThreadWaiting
-from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Run, RunStatus, Thread, ToolState
 
 from apps.approvals.models import ApprovalRequest, PolicyRule
+from tests.support.calls import proposed_by
 
 EXTRACT = Path(__file__).resolve().parents[1] / "templates" / "locale" / "extract.py"
 PLACEHOLDER = re.compile(r"%\(\w+\)[-+#0 .\d]*[a-zA-Z]|\{\w*\}|%%|</?\w+>")
@@ -183,21 +184,7 @@ def waiting(thread: Thread, bob: User) -> ApprovalRequest:
         started_at=now(),
     )
     args = {"order_number": 1042, "euros": "59.90"}
-    call = ToolCall.objects.create(
-        thread=thread,
-        run=run,
-        user=thread.owner,
-        assistant=thread.assistant,
-        task_id="t1",
-        call_id="c1",
-        tool="refund_order",
-        sensitive=True,
-        state=ToolState.WAITING,
-        args=args,
-        proposed_args=args,
-        args_digest=ledger.digest(args),
-        policy="Refunds",
-    )
+    call = proposed_by(run, args=args, sensitive=True, state=ToolState.WAITING, policy="Refunds")
     group = Group.objects.get(name="Approvers")
     rule, _ = PolicyRule.objects.get_or_create(
         name="Refunds", defaults={"tool": "refund_order", "verdict": "ask", "approvers": group}

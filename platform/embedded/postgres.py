@@ -19,6 +19,7 @@ from embedded.wheels import wheel_binary
 
 VERSION = "18"  # a cluster of another major version can't be opened
 MAX_CONNECTIONS = 200
+PROBE_TIMEOUT = 5.0  # seconds
 # Not a superuser: what the application can't do, a hole in it can't either.
 ROLE_AND_DATABASE = """\
 CREATE ROLE countersign LOGIN CREATEDB CREATEROLE
@@ -79,7 +80,10 @@ class Postgres:
             "-U",
             "countersign",
         ]
-        return subprocess.run(probe, check=False).returncode == 0
+        try:
+            return subprocess.run(probe, check=False, timeout=PROBE_TIMEOUT).returncode == 0
+        except subprocess.TimeoutExpired:  # its own limit is for the server's answer only
+            return False
 
     def prepare(self) -> None:
         """Make the cluster, or check that this server can open the one there. EmbeddedError when it can't."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from embedded.exceptions import DidNotStart
 
 POLL_INTERVAL = 0.02  # seconds
+REAP_WITHIN = 10.0  # seconds from SIGKILL on; one that the kernel holds in a disk or a mount ends later
 LOG_MAX_BYTES = 10 * 1024 * 1024  # a larger log is put aside as .log.1 at the next start
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -116,12 +117,13 @@ class Process:
         return not self.is_running
 
     def kill(self) -> None:
-        """SIGKILL to its whole group; returns when it is reaped."""
+        """SIGKILL to its whole group; returns when it is reaped, or the kernel holds it."""
         if self._child is None:
             return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(REAP_WITHIN)
 
     def send(self, number: signal.Signals) -> None:
         if self.is_running and self._child is not None:

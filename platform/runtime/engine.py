@@ -67,6 +67,7 @@ class Engine:
         self._unasked: set[asyncio.Task[str]] = set()
         """Runs begun without RQ, while Redis was away."""
         self._held: dict[UUID, Held] = {}
+        self._started: set[Future[str]] = set()
         self._draining = False
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -84,13 +85,21 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call(self._close()).result(START_LIMIT)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(START_LIMIT)
+        try:
+            self._call(self._close()).result(START_LIMIT)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(START_LIMIT)
+            # What is still under way now is never ended: whoever waits for it would keep the process from its end.
+            for future in list(self._started):
+                future.cancel()
 
     def start(self, run_id: str) -> Future[str]:
         """Claims the run and performs it. The future holds what became of it: its status, or why it was not ours."""
-        return self._call(self._claim_and_perform(run_id))
+        future = self._call(self._claim_and_perform(run_id))
+        self._started.add(future)
+        future.add_done_callback(self._started.discard)
+        return future
 
     def perform(self, run_id: str) -> str:
         """The same, waiting for the end."""

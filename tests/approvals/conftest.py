@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,14 +13,15 @@ import pytest
 from accounts import roles
 from accounts.models import User
 from assistants.shop.tools import refund_order, send_email
-from django.contrib.auth.models import Group
-from django.db import connections
+from django.contrib.auth.models import Group, Permission
+from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
-from runtime import ledger
+from django.utils import timezone
 from runtime.models import Assistant, Message, Run, Thread, ToolCall
 
-from apps.approvals.models import ApprovalRequest, PolicyRule
+from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule
+from tests.support.calls import proposed_by
 
 REFUND = {"order_number": 1042, "amount": "59.90", "reason": "broken"}
 EMAIL = {"to": "ada@example.com", "subject": "Hello", "body": "On its way."}
@@ -51,6 +53,28 @@ def ben(person: Callable[..., User]) -> User:
 
 
 @pytest.fixture
+def finance(db: None) -> Group:
+    group = Group.objects.create(name="Finance")
+    group.permissions.set(Permission.objects.filter(codename__in=["decide", "view_approvalrequest"]))
+    return group
+
+
+@pytest.fixture
+def frank(person: Callable[..., User], finance: Group) -> User:
+    """Who approves for Finance, and is no Approver."""
+    return person("frank", "Finance", staff=True)
+
+
+@pytest.fixture
+def away(bob: User, frank: User) -> Delegation:
+    """Frank decides in bob's place."""
+    now = timezone.now()
+    return Delegation.objects.create(
+        delegator=bob, delegate=frank, starts_at=now - timedelta(hours=1), ends_at=now + timedelta(days=1)
+    )
+
+
+@pytest.fixture
 def proposed(assistant: Assistant) -> Callable[..., ToolCall]:
     """A call nobody has judged yet."""
 
@@ -59,19 +83,7 @@ def proposed(assistant: Assistant) -> Callable[..., ToolCall]:
         run = Run.objects.create(thread=thread, assistant=assistant, user=user, status="waiting", input={})
         args = dict(args if args is not None else REFUND if tool == "refund_order" else EMAIL)
         given = {"args_schema": SCHEMAS.get(tool, {"type": "object"}), "sensitive": True, **fields}
-        return ToolCall.objects.create(
-            thread=thread,
-            run=run,
-            user=user,
-            assistant=assistant,
-            task_id=str(uuid4()),
-            call_id=str(uuid4()),
-            tool=tool,
-            proposed_args=args,
-            args=args,
-            args_digest=ledger.digest(args),
-            **given,
-        )
+        return proposed_by(run, tool, args, **given)
 
     return make
 
@@ -116,6 +128,21 @@ def threads_closed() -> Iterator[None]:
     """Connections opened by a test's own threads would keep the database from being dropped."""
     yield
     connections.close_all()
+
+
+def fresh(request: ApprovalRequest) -> ApprovalRequest:
+    """As it is by now."""
+    return ApprovalRequest.objects.select_related("tool_call", "approvers", "decided_by").get(pk=request.pk)
+
+
+def pass_by(request: ApprovalRequest, column: str) -> None:
+    """The clock of the database passes this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE approvals_approvalrequest SET {column} = clock_timestamp() - interval '1 second'"
+            " WHERE id = %s",
+            [request.pk],
+        )
 
 
 def page_of(request: ApprovalRequest) -> str:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, Permission
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 from langgraph.types import Interrupt
 from runtime import admission, ledger, questions, runs
@@ -20,6 +20,7 @@ from apps.approvals.decisions import decide
 from apps.approvals.models import ApprovalRequest, Condition, Delegation, PolicyRule, RequestStatus
 from apps.approvals.notifications.models import Delivery
 from tests.approvals.conftest import REFUND, edited, page_of, post
+from tests.support.threads import together
 
 APPROVE = {"type": "approve"}
 WHY = "The customer waits at the counter."
@@ -76,43 +77,23 @@ def test_a_sum_that_has_grown_meanwhile_is_asked_by_the_rule_for_it(alice, bob, 
     assert decide(bob, two.pk, APPROVE).state == ToolState.APPROVED
 
 
-def together(*works):
-    """Each in a thread; what went wrong."""
-    errors = []
-
-    def run(work):
-        try:
-            work()
-        except Exception as error:
-            errors.append(repr(error))
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=[work], name=f"work {at}") for at, work in enumerate(works)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    return errors
-
-
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("threads_closed")
 def test_a_decision_and_a_stop_never_wait_in_a_circle(alice, bob, waiting, monkeypatch):
     request = waiting(alice)
-    meet = threading.Barrier(2)
+    meet = threading.Barrier(2, timeout=2)
     resume, advance = runs.resume, ToolCall.advance
 
     def slow_resume(call):
         with suppress(threading.BrokenBarrierError):
-            meet.wait(2)
+            meet.wait()
         return resume(call)
 
     def slow_advance(call, to, **fields):
         is_moved = advance(call, to, **fields)
         if threading.current_thread().name == "work 1":
             with suppress(threading.BrokenBarrierError):
-                meet.wait(2)
+                meet.wait()
         return is_moved
 
     def stop():
@@ -132,17 +113,17 @@ def test_a_decision_and_a_stop_never_wait_in_a_circle(alice, bob, waiting, monke
 @pytest.mark.usefixtures("threads_closed")
 def test_a_decision_and_a_newer_message_never_wait_in_a_circle(alice, bob, waiting, monkeypatch):
     request = waiting(alice)
-    meet = threading.Barrier(2)
+    meet = threading.Barrier(2, timeout=2)
     resume, meets = runs.resume, admission.meet_waiting
 
     def slow_resume(call):
         with suppress(threading.BrokenBarrierError):
-            meet.wait(2)
+            meet.wait()
         return resume(call)
 
     def slow_meet(*args):
         with suppress(threading.BrokenBarrierError):
-            meet.wait(2)
+            meet.wait()
         return meets(*args)
 
     monkeypatch.setattr(runs, "resume", slow_resume)

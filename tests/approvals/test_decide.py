@@ -12,12 +12,7 @@ from runtime import decisions, ledger
 from runtime.exceptions import AlreadyDecided
 from runtime.models import Run, ToolCall
 
-from apps.approvals.models import ApprovalRequest
-from tests.approvals.conftest import QUEUE, decide_url, edited, page_of, post
-
-
-def fresh(request):
-    return ApprovalRequest.objects.select_related("tool_call", "decided_by").get(pk=request.pk)
+from tests.approvals.conftest import QUEUE, decide_url, edited, fresh, page_of, post
 
 
 @pytest.mark.parametrize(

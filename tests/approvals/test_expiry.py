@@ -13,7 +13,7 @@ from runtime.models import Run, ToolState
 
 from apps.approvals import requests
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus
-from tests.approvals.conftest import QUEUE, page_of, post
+from tests.approvals.conftest import QUEUE, fresh, page_of, post
 
 
 @pytest.fixture
@@ -26,10 +26,6 @@ def short(rule):
 
 def let_expire(approval):
     ApprovalRequest.objects.filter(pk=approval.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-
-
-def fresh(approval):
-    return ApprovalRequest.objects.select_related("tool_call").get(pk=approval.pk)
 
 
 def resumes(approval):

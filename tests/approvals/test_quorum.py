@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
-from django.db import close_old_connections
 from runtime import decisions
 from runtime.exceptions import AlreadyDecided, DecisionRefused
 from runtime.models import ToolState
 
 from apps.approvals import policy
 from apps.approvals.models import RequestStatus
-from tests.approvals.conftest import REFUND, edited, page_of, post
+from tests.approvals.conftest import REFUND, edited, fresh, page_of, post
+from tests.support.threads import together
 
 
 @pytest.fixture
@@ -25,10 +26,6 @@ def two(rule, ben):
 @pytest.fixture
 def request_for_two(two, alice, waiting):
     return waiting(alice)
-
-
-def fresh(approval):
-    return type(approval).objects.select_related("tool_call").get(pk=approval.pk)
 
 
 def test_the_call_waits_until_the_last_of_them(request_for_two, bob, ben, signed_in):
@@ -97,21 +94,13 @@ def test_a_vote_of_somebody_switched_off_no_longer_counts(request_for_two, bob, 
 def test_the_last_two_at_once_make_one_decision(two, alice, bob, ben, waiting):
     for _ in range(10):
         approval = waiting(alice)
-        barrier, said = threading.Barrier(2), []
+        barrier, said = threading.Barrier(2, timeout=30), []
 
         def decide(user, approval=approval, barrier=barrier, said=said):
             barrier.wait()
-            try:
-                said.append(decisions.decide(user, approval.tool_call_id, {"type": "approve"}).state)
-            finally:
-                close_old_connections()
+            said.append(decisions.decide(user, approval.tool_call_id, {"type": "approve"}).state)
 
-        threads = [threading.Thread(target=decide, args=[user]) for user in (bob, ben)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-
+        assert together(partial(decide, bob), partial(decide, ben)) == []
         assert sorted(said) == [ToolState.APPROVED, ToolState.WAITING]
         assert fresh(approval).status == RequestStatus.APPROVED
         assert approval.tool_call.run.resumed_by.count() == 1

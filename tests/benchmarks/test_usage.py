@@ -8,21 +8,22 @@ import sys
 import time
 
 from benchmarks import usage
+from tests.support.processes import line_of
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
 
 
-def burning() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", BURN], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+def burning() -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", BURN]
+    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_childs_time_counts_while_it_runs_and_after() -> None:
     meter = usage.Meter({"tests": os.getpid()})
     with burning() as child:
-        assert child.stdout
-        child.stdout.readline()
+        line_of(child)
         while_it_runs = meter.cpu()["tests"]
-        child.communicate(b"\n")
+        child.communicate("\n", timeout=10)
 
     assert while_it_runs >= 0.28
     assert meter.cpu()["tests"] >= 0.28
@@ -40,7 +41,7 @@ def test_time_of_others_is_not_ours() -> None:
     meter = usage.Meter({"tests": os.getpid()})
     with burning() as child:
         time.sleep(0.5)
-        child.communicate(b"\n")
+        child.communicate("\n", timeout=10)
 
     assert meter.others() >= -0.05
     assert os.getpid() in usage.tree(os.getpid())

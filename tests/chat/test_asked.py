@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 from django.urls import reverse
-from runtime import ledger
-from runtime.models import Run, ToolCall
+from runtime.models import Run
 
 from apps.approvals.models import ApprovalRequest, PolicyRule
+from tests.support.calls import proposed_by
 
 ARGS = {"order_number": 1042, "amount": "59.90", "reason": "broken"}
 
@@ -22,19 +22,7 @@ def approval(alice, bob, thread):
     run = Run.objects.create(
         thread=thread, assistant=thread.assistant, user=alice, status="waiting", input={}
     )
-    call = ToolCall.objects.create(
-        thread=thread,
-        run=run,
-        user=alice,
-        assistant=thread.assistant,
-        task_id="1",
-        call_id="1",
-        tool="refund_order",
-        sensitive=True,
-        proposed_args=ARGS,
-        args=ARGS,
-        args_digest=ledger.digest(ARGS),
-    )
+    call = proposed_by(run, args=ARGS, sensitive=True)
     assert call.advance("waiting", policy=rule.name)
     return call.approval_requests.get()
 

@@ -16,12 +16,13 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
 from django.utils import timezone
 from playwright.sync_api import Page, expect
-from runtime import events, ledger
-from runtime.models import Assistant, Message, Run, Thread, ToolCall
+from runtime import events
+from runtime.models import Assistant, Message, Run, Thread
 
 from apps.approvals.models import ApprovalRequest, PolicyRule, SavedView
 from tests.e2e.conftest import SignIn
 from tests.e2e.test_turn import QUEUE, ask_for_refund, card
+from tests.support.calls import proposed_by
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -49,19 +50,11 @@ def ask(assistant: Assistant, bob: User) -> Ask:
             thread=thread, run=run, message_id=str(uuid4()), role="human", content="It is broken."
         )
         args = {"order_number": number, "amount": "59.90", "reason": "It came broken, says the customer."}
-        call = ToolCall.objects.create(
-            thread=thread,
-            run=run,
-            user=user,
-            assistant=assistant,
-            task_id=str(uuid4()),
-            call_id=str(uuid4()),
-            tool="refund_order",
+        call = proposed_by(
+            run,
+            args=args,
             sensitive=True,
             why="The customer says that it came broken.",
-            proposed_args=args,
-            args=args,
-            args_digest=ledger.digest(args),
             args_schema=refund_order.args_schema,
             preview="Order 1042 of Ada: total 59.90 EUR, refunded so far 0.00 EUR.\nAfter: 0.00 EUR left.",
         )

@@ -1,14 +1,20 @@
+"""Embedded servers and processes of a test's own, and the demo model."""
+
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import openai
 import pytest
 from embedded import paths
 from embedded.postgres import Postgres
 from embedded.process import Process, Program
 from embedded.valkey import Valkey
+
+from tests.support.demo import DemoModel
+from tests.support.demo_chat import TOOLS, Chat, chat_model
 
 Until = Callable[[Callable[[], bool]], None]
 
@@ -60,3 +66,20 @@ def shell(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     yield make
     for process in made:
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[DemoModel]:
+    with DemoModel() as model:
+        yield model
+
+
+@pytest.fixture
+async def client(demo: DemoModel) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=demo.base_url, api_key="test", max_retries=0, timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def chat(demo: DemoModel) -> Chat:
+    return Chat(chat_model(demo).bind_tools(TOOLS), [])

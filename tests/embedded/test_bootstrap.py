@@ -128,7 +128,11 @@ def test_a_failed_install_leaves_no_stamp(bootstrap: ModuleType, monkeypatch: py
 def test_run_becomes_manage_py_up(bootstrap: ModuleType, installs: list[str], tmp_path: Path) -> None:
     bootstrap.set_up(dev=False)
     done = subprocess.run(
-        [sys.executable, tmp_path / "bootstrap.py", "run"], capture_output=True, text=True, check=True
+        [sys.executable, tmp_path / "bootstrap.py", "run"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
 
     assert done.stdout == "started manage.py up\n"
@@ -136,7 +140,8 @@ def test_run_becomes_manage_py_up(bootstrap: ModuleType, installs: list[str], tm
 
 def test_an_unreachable_index_is_one_line(bootstrap: ModuleType, tmp_path: Path) -> None:
     python = getattr(sys, "_base_executable", sys.executable)  # .venv's own has no pip
-    if subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode:
+    has_pip = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, timeout=60, check=False)
+    if has_pip.returncode:
         pytest.skip(f"{python} has no pip")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
     closed = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
@@ -145,6 +150,7 @@ def test_an_unreachable_index_is_one_line(bootstrap: ModuleType, tmp_path: Path)
         env={**environment, **closed},
         capture_output=True,
         text=True,
+        timeout=120,
         check=False,
     )
 
@@ -189,7 +195,7 @@ def test_an_old_python_gets_a_sentence(tmp_path: Path) -> None:
     ast.parse(source, feature_version=(3, 6))
     (tmp_path / "old.py").write_text(f"import sys\nsys.version_info = (3, 9, 2)\n{source}")
     done = subprocess.run(
-        [sys.executable, tmp_path / "old.py", "run"], capture_output=True, text=True, check=False
+        [sys.executable, tmp_path / "old.py", "run"], capture_output=True, text=True, timeout=60, check=False
     )
 
     assert done.returncode == 1

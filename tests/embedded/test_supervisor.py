@@ -13,6 +13,8 @@ from embedded.exceptions import DidNotStart
 from embedded.process import Process, is_alive
 from embedded.supervisor import Stopped, Supervisor, stopping_on_signals
 
+from tests.support.processes import line_of
+
 Shell = Callable[..., Process]
 Until = Callable[[Callable[[], bool]], None]
 
@@ -147,8 +149,7 @@ def test_a_killed_supervisor_leaves_no_process(home: Path, until: Until) -> None
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
     command = [sys.executable, "-c", SUPERVISED, str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as supervisor:
-        assert supervisor.stdout is not None
-        pids = [int(pid) for pid in supervisor.stdout.readline().split()]
+        pids = [int(pid) for pid in line_of(supervisor).split()]
         assert len(pids) == 3
         supervisor.kill()
 

@@ -45,7 +45,7 @@ def test_of_decisions_at_one_instant_one_wins(lab: Lab, person: Callable[..., Us
     approvers = [person(f"approver{number}", roles.APPROVERS, staff=True) for number in range(count)]
     with lab.worker():
         call = lab.ask(f"Refund order {lab.order()}")
-        barrier = Barrier(count)
+        barrier = Barrier(count, timeout=30)
 
         def decide(user: User, decision: Decision) -> bool:
             barrier.wait()
@@ -257,7 +257,7 @@ def test_decisions_that_cross_each_other_and_a_stop_come_to_one_end(
         until(lambda: ToolCall.objects.filter(state=ToolState.WAITING).count() == 12, seconds=30)
         calls = list(ToolCall.objects.filter(state=ToolState.WAITING).order_by("thread", "pk"))
         stopped = {run.thread_id for run in asked[2:]}
-        barrier = Barrier(3)
+        barrier = Barrier(3, timeout=30)
 
         def decide(user: User, calls: list[ToolCall]) -> list[UUID]:
             barrier.wait()

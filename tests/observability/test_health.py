@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +33,8 @@ class Endpoint:
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
+            timeout = 30  # seconds of silence
+
             def do_GET(self) -> None:
                 endpoint.asked += 1
                 endpoint.key = self.headers.get("Authorization", "")
@@ -44,7 +46,7 @@ class Endpoint:
 
             def log_message(self, *args: Any) -> None: ...
 
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -246,8 +248,8 @@ def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
 
     check = health.Check("redis", down, within=1)
     with caplog.at_level("INFO", logger="apps.observability.health"):
-        check.ask().result()
-        check.ask().result()
+        check.ask().result(5)
+        check.ask().result(5)
     assert [record.message for record in caplog.records] == ["health changed"]
 
 

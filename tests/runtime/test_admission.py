@@ -11,6 +11,7 @@ from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyRuns
 from runtime.models import Assistant, Run, RunStatus, Thread, ToolCall, ToolState
 
 from apps.approvals.models import ApprovalRequest
+from tests.support.calls import proposed_by
 
 pytestmark = pytest.mark.django_db
 
@@ -24,15 +25,7 @@ def begin(thread: Thread, text: str = "one") -> Run:
 def waits(thread: Thread, state: str = ToolState.WAITING) -> ToolCall:
     """The thread's turn has ended in a call that waits for a person."""
     run = begin(thread)
-    call = ToolCall.objects.create(
-        thread=thread,
-        run=run,
-        user=run.user,
-        assistant=run.assistant,
-        task_id="t",
-        call_id="c",
-        tool="refund",
-    )
+    call = proposed_by(run, "refund")
     for step in [ToolState.APPROVED, ToolState.RUNNING, state] if state == ToolState.UNKNOWN else [state]:
         assert call.advance(step)
     run.finish(RunStatus.WAITING)
@@ -99,15 +92,7 @@ def test_a_call_that_was_decided_meanwhile_is_resumed_first(
 ) -> None:
     settings.WHEN_WAITING = "withdraw"
     first = waits(thread)
-    second = ToolCall.objects.create(
-        thread=thread,
-        run=first.run,
-        user=alice,
-        assistant=thread.assistant,
-        task_id="u",
-        call_id="d",
-        tool="mail",
-    )
+    second = proposed_by(first.run, "mail")
     second.advance(ToolState.WAITING)
     first.advance(ToolState.APPROVED)
     resumed = runs.resume(first)

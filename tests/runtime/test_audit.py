@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from accounts.models import User
 from django.core.management import call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, connection, transaction
 from pytest_django.fixtures import Settings
 from runtime import audit, database, invariants
 from runtime.audit import chain
@@ -20,6 +21,7 @@ from runtime.models import AuditEvent, Run, Thread, ToolCall, ToolState
 
 from tests.support.chain import tamper
 from tests.support.engines import Engine, take_turn
+from tests.support.threads import together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,19 +87,11 @@ def test_text_that_postgresql_cannot_hold_is_still_told() -> None:
 
 def test_eight_writers_at_once_make_one_chain() -> None:
     def write(number: int) -> None:
-        try:
-            for each in range(100):
-                with transaction.atomic():
-                    tell(f"{number}-{each}")
-        finally:
-            connections.close_all()
+        for each in range(100):
+            with transaction.atomic():
+                tell(f"{number}-{each}")
 
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(8)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-
+    assert together(*(partial(write, number) for number in range(8))) == []
     assert chain.check().seq == 800
     times = list(AuditEvent.objects.order_by("seq").values_list("at", flat=True))
     assert times == sorted(times)  # type: ignore[type-var]
@@ -105,42 +99,26 @@ def test_eight_writers_at_once_make_one_chain() -> None:
 
 def test_the_seal_waits_for_no_row_while_it_holds_the_head(thread: Thread) -> None:
     """A foreign key that is checked at the commit locks what it refers to: that comes before the head's lock."""
-    held, go_on, errors = threading.Event(), threading.Event(), []
+    held, go_on = threading.Event(), threading.Event()
 
     def lock_thread_then_tell() -> None:
-        try:
-            with transaction.atomic():
-                Thread.objects.select_for_update().get(pk=thread.pk)
-                held.set()
-                go_on.wait(5)
-                tell("b")
-        except DatabaseError as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
+        with transaction.atomic():
+            Thread.objects.select_for_update().get(pk=thread.pk)
+            held.set()
+            go_on.wait(5)
+            tell("b")
 
     def tell_then_refer() -> None:
-        try:
-            with transaction.atomic():
-                tell("a")
-                Run.objects.create(
-                    thread_id=thread.pk, assistant_id=thread.assistant_id, user_id=thread.owner_id
-                )
-        except DatabaseError as error:
-            errors.append(error)
-        finally:
-            connections.close_all()
+        assert held.wait(5)
+        with transaction.atomic():
+            tell("a")
+            Run.objects.create(thread_id=thread.pk, assistant_id=thread.assistant_id, user_id=thread.owner_id)
 
-    first, second = (threading.Thread(target=each) for each in (lock_thread_then_tell, tell_then_refer))
-    first.start()
-    assert held.wait(5)
-    second.start()
-    _wait_for_a_blocked_backend()
-    go_on.set()
-    first.join()
-    second.join()
+    def let_go() -> None:
+        _wait_for_a_blocked_backend()
+        go_on.set()
 
-    assert errors == []
+    assert together(lock_thread_then_tell, tell_then_refer, let_go) == []
     assert {"test.a", "test.b"} <= set(actions())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -29,11 +28,10 @@ QUICK = "demo-model+tokens=20,delay=0"
 def streaming(engine: Engine, thread: Thread, text: str) -> Iterator[Run]:
     """A turn that is in the middle of its answer; it has ended when the block is left."""
     run = runs.send_message(thread, thread.owner, text)
-    performing = threading.Thread(target=engine.perform, args=[str(run.pk)])
-    performing.start()
+    performing = engine.start(str(run.pk))
     until(lambda: b"token" in b"".join(fields[b"e"] for _, fields in log_of(thread)))
     yield run
-    performing.join(10)
+    performing.result(10)
     run.refresh_from_db()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections import Counter
 from typing import Annotated, Any, TypedDict
@@ -168,13 +167,12 @@ def test_a_tool_cut_off_by_stop_is_unknown_and_never_run_again(
     take_turn(engine, thread, "go")
     decisions.decide(bob, thread.tool_calls.get().pk, {"type": "approve"})
     run = thread.runs.latest("created_at")
-    performing = threading.Thread(target=engine.perform, args=[str(run.pk)])
-    performing.start()
+    performing = engine.start(str(run.pk))
     until(lambda: thread.tool_calls.get().state == ToolState.RUNNING)
 
     for _ in range(20):  # a storm of Stops counts as one
         runs.cancel_run(run)
-    performing.join(10)
+    performing.result(10)
 
     run.refresh_from_db()
     assert run.status == RunStatus.CANCELLED

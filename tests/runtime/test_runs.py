@@ -10,21 +10,14 @@ from runtime import runs
 from runtime.exceptions import LeaseLost, MessageTooLong, ThreadBusy, ThreadWaiting
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 
+from tests.support.calls import proposed_by
 from tests.support.processes import until
 
 pytestmark = pytest.mark.django_db
 
 
 def waiting_call(run: Run) -> ToolCall:
-    call = ToolCall.objects.create(
-        thread=run.thread,
-        run=run,
-        user=run.user,
-        assistant=run.assistant,
-        task_id="t",
-        call_id="c",
-        tool="refund_order",
-    )
+    call = proposed_by(run)
     call.advance(ToolState.WAITING)
     return call
 

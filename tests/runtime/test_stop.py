@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -30,13 +31,12 @@ ENDLESS = "demo-model+tokens=1000,delay=0.02"
 @contextmanager
 def stopped(engine: Engine, run: Run, *, within: float = 2.0) -> Iterator[None]:
     """Performs the run, stops it when the block is left, and waits for its end."""
-    performing = threading.Thread(target=engine.perform, args=[str(run.pk)])
-    performing.start()
+    performing = engine.start(str(run.pk))
     yield
     run.refresh_from_db()
     assert runs.cancel_run(run)
     asked = time.monotonic()
-    performing.join(20)
+    performing.result(20)
     assert time.monotonic() - asked < within
     run.refresh_from_db()
     assert run.status == RunStatus.CANCELLED
@@ -111,3 +111,22 @@ def test_a_graph_that_does_not_stop_is_left_behind(
             assert began.wait(10)
         may_end.set()
         assert ended.wait(10)
+
+
+def test_who_waits_for_a_run_that_can_t_be_ended_goes_on_when_its_engine_is_gone(
+    thread: Thread, engine_on: EngineOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's parked threads wait for it, and a process ends only after its threads."""
+
+    async def deaf(*_: Any) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(Engine, "_perform", deaf)
+    with engine_on() as engine:
+        performing = engine.start(str(runs.send_message(thread, thread.owner, "go on").pk))
+        until(lambda: thread.runs.get().status == RunStatus.RUNNING)
+
+    with pytest.raises(CancelledError):
+        performing.result(5)

@@ -249,13 +249,12 @@ def test_what_was_said_is_kept_while_the_graph_goes_on(
     assistant = Assistant.objects.create(graph_id="slow", name="Slow")
     thread = Thread.objects.create(owner=alice, assistant=assistant)
     run = runs.send_message(thread, alice, "look")
-    performing = threading.Thread(target=engine.perform, args=[str(run.pk)])
-    performing.start()
+    performing = engine.start(str(run.pk))
     try:
         until(thread.messages.filter(content="Let me see.").exists)
     finally:
         going_on.set()
-        performing.join(10)
+        performing.result(10)
 
     said = thread.messages.filter(role="ai").values_list("content", flat=True)
     assert list(said) == ["Let me see.", "I see."]

@@ -11,6 +11,8 @@ import urllib.request
 from pathlib import Path
 from types import TracebackType
 
+from tests.support.processes import end, line_of
+
 SOURCE_ROOT = Path(__file__).resolve().parents[2] / "platform"
 READY_WITHIN = 10.0  # seconds
 
@@ -38,16 +40,14 @@ class DemoModel:
             stderr=self._log,
             text=True,
         )
-        assert self.process.stdout is not None
-        self.base_url = self.process.stdout.readline().split()[-1]  # "Demo model on http://…/v1"
+        self.base_url = line_of(self.process).split()[-1]  # "Demo model on http://…/v1"
         self._wait_healthy()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=5)
+        end(self.process, within=5)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._log.seek(0)

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from embedded.process import is_alive
 
-from tests.support.processes import ROOT, until
+from tests.support.processes import ROOT, line_of, reap, until
 
 PRELOADED = (
     "runtime",  # first: it sets what LangGraph reads as it is imported
@@ -79,16 +79,15 @@ class Nursery:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.close()
-        self._process.wait(10)
+        reap(self._process, within=10)
         self._process.stdout.close()
 
     def start(self, *command: str, env: dict[str, str], log: Path) -> Child:
         assert self._process.stdin
-        assert self._process.stdout
         order = {"argv": ["manage.py", *command], "env": env, "log": str(log)}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return Child(int(self._process.stdout.readline()), log)
+        return Child(int(line_of(self._process)), log)
 
 
 def main() -> None:

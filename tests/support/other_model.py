@@ -35,14 +35,14 @@ class OtherModel:
     def __enter__(self) -> OtherModel:
         handler = type("BoundHandler", (Handler,), {"owner": self})
         self._server = Listener(("127.0.0.1", 0), handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
+        self._thread.join(10)
 
     @property
     def base_url(self) -> str:
@@ -69,6 +69,7 @@ class Listener(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     owner: OtherModel
     server_version = "OtherInference/2.1"
+    timeout = 30  # seconds of silence
 
     def do_GET(self) -> None:
         self.reply_json(200, {"object": "list", "data": [{"id": OtherModel.model, "object": "model"}]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -46,6 +47,30 @@ def until(true: Callable[[], object], *, seconds: float = 45.0) -> None:
         time.sleep(0.02)
 
 
+def end(process: subprocess.Popen[str] | subprocess.Popen[bytes], *, within: float) -> None:
+    """Has it end. Kills it and fails after `within` seconds: one that is left would keep locks and pipes open."""
+    process.terminate()
+    reap(process, within=within)
+
+
+def reap(process: subprocess.Popen[str] | subprocess.Popen[bytes], *, within: float) -> None:
+    """The same for one that ends by itself."""
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+        raise
+
+
+def line_of(process: subprocess.Popen[str], *, within: float = 60.0) -> str:
+    """The one line it says next."""
+    assert process.stdout is not None
+    heard, _, _ = select.select([process.stdout], [], [], within)
+    assert heard, f"it said nothing within {within} s"
+    return process.stdout.readline()
+
+
 class Process:
     """`with Process("worker"):` a management command, terminated at the end."""
 
@@ -60,9 +85,7 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(PATIENCE)
+        end(self.process, within=PATIENCE)
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

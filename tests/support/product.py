@@ -18,7 +18,7 @@ from rq import Worker
 from runtime.redis_client import redis_client
 
 from tests.support.ports import free_port
-from tests.support.processes import PATIENCE, ROOT, Process, environment, until
+from tests.support.processes import PATIENCE, ROOT, Process, end, environment, until
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -58,11 +58,14 @@ class Web:
             "config.asgi:application",
         ]
         self.process = subprocess.Popen(argv, env=self._env, cwd=ROOT)
-        until(self._is_live, seconds=PATIENCE)
+        try:
+            until(self._is_live, seconds=PATIENCE)
+        except BaseException:
+            self.kill()
+            raise
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(PATIENCE)
+        end(self.process, within=PATIENCE)
 
     def kill(self) -> None:
         self.process.kill()
@@ -76,6 +79,8 @@ class Web:
         return set(self._testimony.read_text().split())
 
     def _is_live(self) -> bool:
+        # Another one may have taken the port meanwhile, and would answer in its place.
+        assert self.process.poll() is None, f"the web server ended; was port {self.port} free?"
         try:
             with urllib.request.urlopen(f"{self.url}/health/live", timeout=5) as answer:
                 return bool(answer.status == 200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -18,7 +19,13 @@ class MailServer:
         messages = self.messages
 
         class Session(socketserver.StreamRequestHandler):
+            timeout = 30  # seconds of silence
+
             def handle(self) -> None:
+                with suppress(ConnectionError, TimeoutError):
+                    self.converse()
+
+            def converse(self) -> None:
                 self.say("220 test")
                 while line := self.rfile.readline():
                     verb = line.decode().split(":")[0].strip().upper()
@@ -36,6 +43,8 @@ class MailServer:
             def content(self) -> str:
                 lines = []
                 while (line := self.rfile.readline()) != b".\r\n":
+                    if not line:  # hung up in the middle: it would be read for ever
+                        raise ConnectionResetError
                     lines.append(line.removeprefix(b".") if line.startswith(b"..") else line)
                 return b"".join(lines).decode()
 

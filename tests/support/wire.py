@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 DONE = b"data: [DONE]\n\n"
+HANG_UP_WITHIN = 10.0  # seconds
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -53,8 +54,7 @@ class Wire:
         self.requests: list[str] = []
         #: The head and the body of each.
         self.received: list[tuple[str, bytes]] = []
-        #: Set when the client has closed a connection.
-        self.hung_up = asyncio.Event()
+        self._hung_up = asyncio.Event()
         self._open: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Wire:
@@ -69,6 +69,11 @@ class Wire:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
+    async def until_hung_up(self) -> None:
+        """Returns when the client has closed a connection."""
+        async with asyncio.timeout(HANG_UP_WITHIN):
+            await self._hung_up.wait()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.current_task()
@@ -79,7 +84,7 @@ class Wire:
             with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while not writer.is_closing() and not reader.at_eof():
                     await self._answer(reader, writer)
-            self.hung_up.set()
+            self._hung_up.set()
         finally:
             self._open.discard(task)
             writer.transport.abort()
@@ -102,3 +107,17 @@ def event(delta: dict[str, Any] | None = None, *, reason: str | None = None, **m
 
 def text(content: str) -> bytes:
     return event({"content": content})
+
+
+FINISH = event(reason="stop")
+
+
+def sending(*pieces: bytes) -> Script:
+    """Answers with these bytes."""
+
+    async def script(answer: Answer) -> None:
+        for piece in pieces:
+            await answer.send(piece)
+        await answer.end()
+
+    return script
