@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from accounts.models import User
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
@@ -34,12 +35,30 @@ class Standing(NamedTuple):
     is_asked: bool
 
 
+# As text: Django takes longer to put it together than PostgreSQL to answer it, three times a turn.
+STANDING = """
+SELECT person.is_active,
+    person.is_superuser
+    OR EXISTS (SELECT FROM accounts_user_user_permissions own
+        WHERE own.user_id = person.id AND own.permission_id = decide.id)
+    OR EXISTS (SELECT FROM accounts_user_groups member JOIN auth_group_permissions shared USING (group_id)
+        WHERE member.user_id = person.id AND shared.permission_id = decide.id),
+    EXISTS (SELECT FROM accounts_user_groups asked WHERE asked.user_id = person.id AND asked.group_id = %s)
+FROM accounts_user person LEFT JOIN (
+    SELECT permission.id FROM auth_permission permission JOIN django_content_type type ON type.id = content_type_id
+    WHERE type.app_label = 'approvals' AND codename = 'decide'
+) decide ON true
+WHERE person.id = %s
+"""
+
+
 def standing(person_id: int, request: ApprovalRequest) -> Standing:
     """In one round trip: a decision waits for this, and so does each tool that runs."""
-    member = User.groups.through.objects.filter(user=OuterRef("pk"), group=request.approvers_id)
-    found = User.objects.filter(pk=person_id).annotate(may=_may_decide(), is_member=Exists(member))
-    is_active, may, is_member = found.values_list("is_active", "may", "is_member").get()
-    return Standing(is_active, is_active and may, is_member or str(person_id) in _named(request))
+    with connection.cursor() as cursor:
+        cursor.execute(STANDING, [request.approvers_id, person_id])
+        found = cursor.fetchone()
+    is_active, may_decide, is_member = found or (False, False, False)
+    return Standing(is_active, is_active and may_decide, is_member or str(person_id) in _named(request))
 
 
 def right_to(user: User, request: ApprovalRequest) -> Right | str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from accounts.models import User
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
-from django.db.models import Count, Exists, Q
+from django.db.models import Count, Q
 from runtime import jobs
 
 from apps.approvals.models import ApprovalRequest, Delegation, Way
@@ -54,12 +54,10 @@ def announce(request: ApprovalRequest, kind: str, *, group: Group | None = None)
 def tells_of_decisions() -> bool:
     """Whether anybody wants to hear of them at all: in one round trip, since a turn waits for it."""
     digests = {"mode": Wish.Mode.DIGEST, "events__contains": [Kind.DECIDED]}
-    wanted = (
-        Exists(Preference.objects.filter(**digests)),
-        Exists(GroupPreference.objects.filter(**digests)),
-        Exists(WebhookEndpoint.objects.filter(is_enabled=True, events__contains=[Kind.DECIDED])),
-    )
-    return User.objects.filter(Q(wanted[0]) | Q(wanted[1]) | Q(wanted[2])).exists()
+    people = Preference.objects.filter(**digests).values("pk")
+    groups = GroupPreference.objects.filter(**digests).values("pk")
+    endpoints = WebhookEndpoint.objects.filter(is_enabled=True, events__contains=[Kind.DECIDED]).values("pk")
+    return people.union(groups, endpoints, all=True).order_by()[:1].exists()
 
 
 @dataclass
