@@ -40,6 +40,7 @@ INSTALLED_APPS = [
     "django_rq",
     "axes",
     "csp",
+    "ninja",
     "accounts",
     "runtime",
     "assistants.shop",
@@ -200,6 +201,10 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_TEMPLATE = "registration/lockout.html"
 AXES_RESET_ON_SUCCESS = True
+
+# Tokens of programs that sign in by name and password.
+ACCESS_TOKEN_SECONDS = env.seconds("COUNTERSIGN_ACCESS_TOKEN_SECONDS", 900.0)
+REFRESH_TOKEN_DAYS = env.integer("COUNTERSIGN_REFRESH_TOKEN_DAYS", 14, minimum=1)
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
