@@ -84,7 +84,7 @@ def family_of(text: str) -> TokenFamily:
 
 def _living(claims: dict[str, Any]) -> TokenFamily:
     try:
-        family = TokenFamily.objects.select_related("owner").get(pk=UUID(claims["fam"]))
+        family = TokenFamily.objects.select_related("owner").get(pk=UUID(str(claims["fam"])))
     except (TokenFamily.DoesNotExist, ValueError) as error:
         raise BadCredential() from error
     is_open = family.revoked_at is None and family.expires_at > timezone.now()
