@@ -11,6 +11,7 @@ from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyRuns
 from runtime.models import Assistant, Run, RunStatus, Thread, ToolCall, ToolState
 
 from apps.approvals.models import ApprovalRequest
+from tests.support.decided import decided
 
 pytestmark = pytest.mark.django_db
 
@@ -109,7 +110,7 @@ def test_a_call_that_was_decided_meanwhile_is_resumed_first(
         tool="mail",
     )
     second.advance(ToolState.WAITING)
-    first.advance(ToolState.APPROVED)
+    assert decided(first, ToolState.APPROVED)
     resumed = runs.resume(first)
 
     new = runs.send_message(thread, alice, "two")
@@ -164,7 +165,7 @@ def test_messages_that_wait_for_their_own_thread_do_not_fill_the_queue(
 
 def test_a_decision_is_taken_however_full_it_is(thread: Thread, alice: User, settings: Settings) -> None:
     call = waits(thread)
-    call.advance(ToolState.APPROVED)
+    assert decided(call, ToolState.APPROVED)
     settings.USER_RUN_LIMIT = settings.QUEUE_LIMIT = 0
 
     assert runs.resume(call).status == RunStatus.PENDING
