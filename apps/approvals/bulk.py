@@ -20,7 +20,7 @@ from apps.approvals import page
 from apps.approvals.decisions import already, decide_request
 from apps.approvals.filters import RequestAdmin, Requests
 from apps.approvals.forms import BulkForm
-from apps.approvals.models import ApprovalRequest
+from apps.approvals.models import ApprovalRequest, Risk
 from apps.approvals.permissions import objection_to, person
 
 LIMIT = 50  # requests in one go: more than anybody reads
@@ -48,17 +48,18 @@ def _bulk(
     is_confirmed = "confirmed" in request.POST
     # The list's own filters would leave out, in silence, what was decided since the page was shown.
     chosen = _chosen(model_admin, request) if is_confirmed else queryset
-    requests = list(chosen.order_by("created_at")[: LIMIT + 1])
+    requests = list(chosen.select_related("rule").order_by("created_at")[: LIMIT + 1])
     refusal = _refusal(requests, kind)
     if refusal:
         model_admin.message_user(request, refusal, messages.ERROR)
         return None
     form = BulkForm(request.POST if is_confirmed and kind == "reject" else None)
+    left_out = _left_out(person(request), requests, kind, shown_rule=request.POST.get("rule"))
     if is_confirmed and (kind == "approve" or form.is_valid()):
         note = form.cleaned_data["reason"] if kind == "reject" else ""
-        _decide_each(model_admin, request, requests, Decision(type=kind, message=note))
+        _decide_each(model_admin, request, requests, Decision(type=kind, message=note), left_out)
         return None
-    return _confirmation(model_admin, request, requests, kind, form)
+    return _confirmation(model_admin, request, requests, kind, form, left_out)
 
 
 def _chosen(model_admin: RequestAdmin, request: HttpRequest) -> Requests:
@@ -80,6 +81,38 @@ def _refusal(requests: list[ApprovalRequest], kind: DecisionType) -> str:
     return ""
 
 
+def _left_out(
+    user: User, requests: list[ApprovalRequest], kind: DecisionType, *, shown_rule: str | None = None
+) -> dict[UUID, str]:
+    """Why each of those that are left out is: by its key.
+
+    `shown_rule`: whose requests the page listed as those to be approved. Somebody may have decided the first since.
+    """
+    objections = {item.pk: _objection(user, item) for item in requests}
+    if kind == "approve":
+        objections |= {
+            item.pk: _("High risk: decide it by itself, on its own page.")
+            for item in requests
+            if item.risk == Risk.HIGH and not objections[item.pk]
+        }
+        fit = [item for item in requests if not objections[item.pk]]
+        rule = _rule_of(fit[0]) if fit and shown_rule is None else shown_rule
+        objections |= {item.pk: _by_another_rule(item) for item in fit if _rule_of(item) != rule}
+    return {pk: why for pk, why in objections.items() if why}
+
+
+def _rule_of(item: ApprovalRequest) -> str:
+    return str(item.rule_id or "")
+
+
+def _by_another_rule(item: ApprovalRequest) -> str:
+    if item.rule is None:
+        return _("No rule asks for this one: decide it by itself, on its own page.")
+    return _("Another rule asks for this one, %(rule)s: approve what one rule asks for together.") % {
+        "rule": item.rule
+    }
+
+
 def _objection(user: User, item: ApprovalRequest) -> str:
     """Why this one is left out; empty when it is decided with the others."""
     if not item.is_pending:
@@ -95,13 +128,14 @@ def _confirmation(
     requests: list[ApprovalRequest],
     kind: DecisionType,
     form: BulkForm,
+    left_out: dict[UUID, str],
 ) -> HttpResponse:
-    user = person(request)
     rows = [
-        {"approval": item, "args": page.arguments(item.tool_call), "objection": _objection(user, item)}
+        {"approval": item, "args": page.arguments(item.tool_call), "objection": left_out.get(item.pk, "")}
         for item in requests
     ]
-    count = len([row for row in rows if not row["objection"]])
+    included = [item for item in requests if item.pk not in left_out]
+    count = len(included)
     approve = ngettext("Approve %(count)s request?", "Approve %(count)s requests?", count)
     reject = ngettext("Reject %(count)s request?", "Reject %(count)s requests?", count)
     context = {
@@ -112,6 +146,7 @@ def _confirmation(
         "rows": rows,
         "count": count,
         "kind": kind,
+        "rule": _rule_of(included[0]) if included and kind == "approve" else None,
         "form": form,
         "action": f"{kind}_selected",
         "action_checkbox_name": ACTION_CHECKBOX_NAME,
@@ -120,13 +155,17 @@ def _confirmation(
 
 
 def _decide_each(
-    model_admin: RequestAdmin, request: HttpRequest, requests: Iterable[ApprovalRequest], decision: Decision
+    model_admin: RequestAdmin,
+    request: HttpRequest,
+    requests: Iterable[ApprovalRequest],
+    decision: Decision,
+    left_out: dict[UUID, str],
 ) -> None:
     """Each in a transaction of its own: one that is refused takes no other with it."""
     user = person(request)
     for item in requests:
         digest = request.POST.get(f"digest-{item.pk}", "")
-        problem = _objection(user, item) or _decide(user, item, Decision(**{**decision, "digest": digest}))
+        problem = left_out.get(item.pk) or _decide(user, item, Decision(**{**decision, "digest": digest}))
         if problem:
             told = format_html(_("Not decided: {}. {}"), page.summary(item.tool_call), problem)
             model_admin.message_user(request, told, messages.ERROR)

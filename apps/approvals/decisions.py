@@ -215,7 +215,7 @@ def answer_form(tool_call: ToolCall, data: QueryDict | None = None) -> AnswerFor
 def _locked(**which: UUID) -> ApprovalRequest:
     """With what a decision reads, one decision at a time: the last of several votes has to see the others.
 
-    PostgreSQL locks in the order named: as `requests.lock`, in one round trip.
+    PostgreSQL locks in the order named: as `turns.lock`, in one round trip.
     """
     # Each further join costs PostgreSQL more to plan than a row to fetch.
     requests = ApprovalRequest.objects.select_related("tool_call__thread")

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.policy import Verdict
 
-from apps.approvals import grants
+from apps.approvals import grants, stranded
 from apps.approvals.matching import matching_rule
 from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule, RequestStatus, Vote, Way
 from apps.approvals.permissions import confirms_alone, eligible, eligible_in, may_override, standing
@@ -39,9 +39,7 @@ def judge(tool_call: ToolCall) -> Verdict:
     if grant := grants.use(tool_call, rule):
         return Verdict("allow", rule=_("grant of %(person)s") % {"person": grant.created_by})
     if tool_call.state == ToolState.PROPOSED and not _can_be_decided(rule, tool_call):
-        return Verdict(
-            "deny", rule=rule.name, reason=_("Too few people may decide on this: see the policy rule.")
-        )
+        return Verdict("deny", rule=rule.name, reason=stranded.refuse(tool_call, rule))
     return verdict
 
 

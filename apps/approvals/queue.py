@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from apps.approvals import columns
+from apps.approvals import columns, stranded
 from apps.approvals.filters import (
     DECIDED,
     EVERYBODYS,
@@ -32,7 +32,7 @@ from apps.approvals.filters import (
 )
 from apps.approvals.models import SavedView
 from apps.approvals.models.requests import URGENCY
-from apps.approvals.permissions import DECIDE, person
+from apps.approvals.permissions import BREAK_GLASS, DECIDE, person
 
 QUEUE = "admin:approvals_approvalrequest_changelist"
 VIEWS = 20  # that one person may save
@@ -114,8 +114,10 @@ def _kept(query: QueryDict) -> QueryDict:
 def context(request: HttpRequest) -> dict[str, Any]:
     """What the list's page shows around the list."""
     current = _kept(request.GET).urlencode()
-    mine = SavedView.objects.filter(owner=person(request))
+    user = person(request)
+    mine = SavedView.objects.filter(owner=user)
     return {
+        **(stranded.told_of() if user.has_perm(BREAK_GLASS) else {}),
         "tabs": tabs(request),
         "is_mine": MineFilter.is_mine(request),
         "is_waiting_list": not any(name not in ("mine", ORDER_VAR) for name in request.GET),

@@ -11,7 +11,7 @@ from django.dispatch import receiver
 from runtime import events, signals
 from runtime.models import ToolCall, ToolState
 
-from apps.approvals import requests
+from apps.approvals import requests, stranded
 from apps.approvals.models import ApprovalRequest, RequestStatus
 
 QUESTIONS = {
@@ -41,6 +41,7 @@ def ask(tool_call: ToolCall, **_: Any) -> None:
 @receiver(signals.reconciling)
 def look_at_deadlines(**_: Any) -> None:
     requests.look_at_deadlines()
+    stranded.look()  # last: what was asked anew is looked at at once
 
 
 @receiver(post_save, sender=User)

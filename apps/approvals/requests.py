@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from accounts import roles
+from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
-from runtime import audit, events, runs
+from runtime import audit, runs
 from runtime.database import in_pages
-from runtime.models import Thread, ToolCall, ToolState
+from runtime.models import ToolCall, ToolState
 
 from apps.approvals import notifications
 from apps.approvals.matching import digest_of_all, matching_rule
 from apps.approvals.models import ApprovalRequest, PolicyRule, RequestStatus, RuleVersion
 from apps.approvals.permissions import eligible_in
 from apps.approvals.policy import asking_rule
+from apps.approvals.turns import each_in_turn, in_turn, tell
 
-AT_ONCE = 100  # in one look; the next comes in seconds
 _policy_seen = ""  # what all rules said when this process last held the requests without a rule against them
 
 
@@ -29,9 +30,20 @@ def open_request(tool_call: ToolCall, question: str) -> ApprovalRequest:
     rule = asking_rule(tool_call)
     is_permission = question == ApprovalRequest.Question.PERMISSION
     terms = _terms(rule, is_permission) if rule else {}
+    if not is_permission and not _asks_somebody(rule):
+        terms["approvers"] = default_approvers()
     request = ApprovalRequest.objects.create(tool_call=tool_call, question=question, rule=rule, **terms)
     notifications.announce(request, "opened")
     return request
+
+
+def _asks_somebody(rule: PolicyRule | None) -> bool:
+    return rule is not None and (rule.approvers_id is not None or rule.people.exists())
+
+
+def default_approvers() -> Group | None:
+    """Who settles what became of a call that was cut off, where no rule says who: a person has to."""
+    return Group.objects.filter(name=roles.APPROVERS).first()
 
 
 def _terms(rule: PolicyRule, is_permission: bool) -> dict[str, Any]:
@@ -48,45 +60,16 @@ def _terms(rule: PolicyRule, is_permission: bool) -> dict[str, Any]:
 def look_at_deadlines() -> None:
     """What is due is done: reminders, escalations, expiry. Safe to repeat, and from several processes at once."""
     waiting = ApprovalRequest.objects.filter(status=RequestStatus.PENDING)
-    _each(waiting.filter(remind_at__lte=Now()), _remind)
-    _each(waiting.filter(expires_at__lte=Now()), _expire)
+    each_in_turn(waiting.filter(remind_at__lte=Now()), _remind)
+    each_in_turn(waiting.filter(expires_at__lte=Now()), _expire)
     _ask_where_rules_changed(waiting)
     _ask_where_rules_came(waiting)
-
-
-def _each(due: QuerySet[ApprovalRequest], act: Callable[[ApprovalRequest], None]) -> None:
-    for pk in due.values_list("pk", flat=True)[:AT_ONCE]:
-        _in_turn(due, pk, act)
-
-
-@transaction.atomic
-def _in_turn(due: QuerySet[ApprovalRequest], pk: UUID, act: Callable[[ApprovalRequest], None]) -> None:
-    """One at a time, and only what is still due: somebody may have decided, another worker may be at it."""
-    if not lock(pk, skip_locked=True):
-        return
-    request = due.filter(pk=pk).select_related("tool_call__thread", "version").first()
-    if request is not None:
-        act(request)
-
-
-def lock(request_id: UUID, *, skip_locked: bool = False) -> bool:
-    """Thread, call, request: in the order in which everybody takes them, so that nobody waits in a circle.
-
-    False when `skip_locked` and somebody else is at it.
-    """
-    of: dict[str, Any] = {"of": ("self",), "no_key": True, "skip_locked": skip_locked}
-    found = (
-        Thread.objects.filter(tool_calls__approval_requests=request_id).select_for_update(**of).first(),
-        ToolCall.objects.filter(approval_requests=request_id).select_for_update(**of).first(),
-        ApprovalRequest.objects.filter(pk=request_id).select_for_update(**of).first(),
-    )
-    return all(found)
 
 
 @transaction.atomic
 def ask_anew_now(request_id: UUID) -> None:
     """For whoever found that the policy has changed."""
-    _in_turn(ApprovalRequest.objects.filter(status=RequestStatus.PENDING), request_id, ask_anew)
+    in_turn(ApprovalRequest.objects.filter(status=RequestStatus.PENDING), request_id, ask_anew)
 
 
 def _remind(request: ApprovalRequest) -> None:
@@ -109,7 +92,7 @@ def _expire(request: ApprovalRequest) -> None:
             "approval_request.escalated", subject=request, after={"approvers": str(rule.escalate_to)}
         )
         notifications.announce(request, "escalated")
-        _tell()
+        tell()
         return
     request.close(RequestStatus.EXPIRED, in_time=False)
     reason = _("Nobody decided in time.")
@@ -130,7 +113,7 @@ def _ask_where_rules_changed(waiting: QuerySet[ApprovalRequest]) -> None:
     in_use = RuleVersion.objects.filter(pk__in=waiting.values("version")).select_related("rule")
     for version in in_use:
         if version.rule is None or not version.is_current:
-            _each(waiting.filter(version=version), ask_anew)
+            each_in_turn(waiting.filter(version=version), ask_anew)
 
 
 def _ask_where_rules_came(waiting: QuerySet[ApprovalRequest]) -> None:
@@ -142,7 +125,7 @@ def _ask_where_rules_came(waiting: QuerySet[ApprovalRequest]) -> None:
     for request in in_pages(unbound.select_related("tool_call__assistant")):
         rule = matching_rule(request.tool_call)
         if rule is not None and rule.verdict == PolicyRule.Verdict.ASK:
-            _in_turn(unbound, request.pk, ask_anew)
+            in_turn(unbound, request.pk, ask_anew)
     _policy_seen = policy
 
 
@@ -151,14 +134,16 @@ def ask_anew(request: ApprovalRequest) -> None:
     rule = matching_rule(request.tool_call)
     if rule is None or rule.verdict != PolicyRule.Verdict.ASK:
         # Nothing to ask anew. Whoever decides, the policy has the last word before anything runs.
-        ApprovalRequest.objects.filter(pk=request.pk).update(version=None)
+        left = {"approvers": default_approvers()} if _asks_nobody_now(request) else {}
+        ApprovalRequest.objects.filter(pk=request.pk).update(version=None, **left)
         audit.append("approval_request.unbound", subject=request, reason="No policy rule asks about it.")
         return
     request.close(RequestStatus.SUPERSEDED, in_time=False)
     audit.append("approval_request.superseded", subject=request, reason="The policy has changed.")
     open_request(request.tool_call, request.question)
-    _tell()
+    tell()
 
 
-def _tell() -> None:
-    transaction.on_commit(lambda: events.notify("approvals"))
+def _asks_nobody_now(request: ApprovalRequest) -> bool:
+    """An outcome that was for people named by a rule that is gone, or for a group that is."""
+    return request.question == ApprovalRequest.Question.OUTCOME and request.approvers_id is None

@@ -15,10 +15,12 @@ from django.urls import URLPattern, path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from apps.approvals.four_eyes import whole
 from apps.approvals.matching import Candidate
 from apps.approvals.meaning import sentences
-from apps.approvals.models import Condition, EditBound, PolicyRule
+from apps.approvals.models import Condition, EditBound, PolicyRule, RuleChange
 from apps.approvals.permissions import person
+from apps.approvals.rule_change_admin import FourEyes
 from apps.approvals.rule_form import (
     ABOUT,
     BECOMES,
@@ -34,11 +36,10 @@ from apps.approvals.tryout import compared
 from apps.approvals.version_admin import VersionInline
 
 if TYPE_CHECKING:
-    RuleAdmin = admin.ModelAdmin[PolicyRule]
     Tabular = admin.TabularInline[Any, PolicyRule]
     FormSet = BaseInlineFormSet[Any, PolicyRule, Any]
 else:
-    RuleAdmin, Tabular, FormSet = admin.ModelAdmin, admin.TabularInline, BaseInlineFormSet
+    Tabular, FormSet = admin.TabularInline, BaseInlineFormSet
 
 EDIT = "approvals.change_policyrule"
 ADD = "approvals.add_policyrule"
@@ -76,7 +77,7 @@ class EditBoundInline(RowInline):
 
 
 @admin.register(PolicyRule)
-class PolicyRuleAdmin(RuleAdmin):
+class PolicyRuleAdmin(FourEyes):
     form = PolicyRuleForm
     inlines: ClassVar[list[type[InlineModelAdmin[Any, PolicyRule]]]] = [
         ConditionInline,
@@ -116,7 +117,15 @@ class PolicyRuleAdmin(RuleAdmin):
         """Said last: conditions and people are part of what a rule means."""
         super().save_related(request, form, formsets, change)
         saved = PolicyRule.objects.get(pk=form.instance.pk)
+        self.hold((saved.pk if change else None, whole(saved)))
         messages.info(request, _("From now on: %(meaning)s") % {"meaning": saved.meaning})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        open_changes = RuleChange.objects.filter(rule=kwargs["obj"], status=RuleChange.Status.PROPOSED)
+        context["open_change"] = open_changes.first() if kwargs["obj"] else None
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from apps.approvals.models import PolicyRule, RuleVersion
-from apps.approvals.versions import changes, said
+from apps.approvals.versions import Change, changes, said
 
 if TYPE_CHECKING:
     VersionModelAdmin = admin.ModelAdmin[RuleVersion]
@@ -36,11 +36,7 @@ class ReadOnly:
 
     @admin.display(description=gettext_lazy("changed from the version before"))
     def changed(self, version: RuleVersion) -> SafeString:
-        found = changes(version)
-        if not found:
-            return format_html('<span class="quiet">{}</span>', _("nothing"))
-        lines = format_html_join("", "<li>{}: <del>{}</del> → <ins>{}</ins></li>", found)
-        return format_html('<ul class="plain">{}</ul>', lines)
+        return as_list(changes(version))
 
     @admin.display(description=gettext_lazy("what it said"))
     def what_it_said(self, version: RuleVersion) -> SafeString:
@@ -51,6 +47,14 @@ class ReadOnly:
     def link(self, version: RuleVersion) -> SafeString:
         url = reverse("admin:approvals_ruleversion_change", args=[version.pk])
         return format_html('<a href="{}">{}</a>', url, _("version %(number)s") % {"number": version.number})
+
+
+def as_list(found: list[Change]) -> SafeString:
+    """A plain diff."""
+    if not found:
+        return format_html('<span class="quiet">{}</span>', _("nothing"))
+    lines = format_html_join("", "<li>{}: <del>{}</del> → <ins>{}</ins></li>", found)
+    return format_html('<ul class="plain">{}</ul>', lines)
 
 
 class VersionInline(ReadOnly, VersionTabular):

@@ -29,13 +29,16 @@ def said(version: RuleVersion) -> list[tuple[str, str]]:
 def changes(version: RuleVersion) -> list[Change]:
     """From the version used before it; none for the first."""
     before = previous(version)
-    if before is None:
-        return []
-    keys = dict.fromkeys([*before.content, *version.content])
+    return [] if before is None else differences(before.content, version.content)
+
+
+def differences(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[Change]:
+    """Between what a rule says and what it is to say; None where there is none."""
+    before, after = before or {}, after or {}
     return [
-        Change(_label(key), _words(key, before.content.get(key)), _words(key, version.content.get(key)))
-        for key in keys
-        if before.content.get(key) != version.content.get(key)
+        Change(_label(key), _words(key, before.get(key)), _words(key, after.get(key)))
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
     ]
 
 

@@ -12,7 +12,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from redis.exceptions import RedisError
 from rq import Queue, Worker
-from runtime import runs
+from runtime import jobs, runs
 from runtime.redis_client import redis_client
 
 HEARTBEAT_MAX_AGE = 60.0  # seconds; a worker shows itself every few
@@ -59,14 +59,44 @@ def redis() -> str:
 
 def workers() -> str:
     """How many workers serve the interactive queue, and how long ago one of them was heard."""
-    try:
-        ages = worker_ages(runs.QUEUE)
-    except RedisError as error:
-        raise ProbeFailed("not known while Redis is away") from error
-    fresh = [age for age in ages if age <= HEARTBEAT_MAX_AGE]
+    fresh = _fresh(runs.QUEUE)
     if not fresh:
         raise ProbeFailed(f"no worker for the queue {runs.QUEUE}. Start one: manage.py worker.")
-    return f"{len(fresh)} running, newest heartbeat {min(fresh):.0f} s ago"
+    return _running(fresh)
+
+
+def notifier() -> str:
+    """Whether somebody sends the notifications that wait. Where none do, nobody has to."""
+    fresh = _fresh(jobs.QUEUE)
+    if fresh:
+        return _running(fresh)
+    count = _waiting(jobs.QUEUE)
+    if count:
+        raise ProbeFailed(
+            f"{count} notifications wait, and no worker is there for the queue {jobs.QUEUE}. "
+            f"Start one: manage.py worker --queue {jobs.QUEUE}."
+        )
+    return f"nothing waits; no worker for the queue {jobs.QUEUE}"
+
+
+def _fresh(queue_name: str) -> list[float]:
+    """Seconds since the last heartbeat of each worker of the queue that is alive."""
+    try:
+        ages = worker_ages(queue_name)
+    except RedisError as error:
+        raise ProbeFailed("not known while Redis is away") from error
+    return [age for age in ages if age <= HEARTBEAT_MAX_AGE]
+
+
+def _waiting(queue_name: str) -> int:
+    try:
+        return int(Queue(queue_name, connection=redis_client()).count)
+    except RedisError as error:
+        raise ProbeFailed("not known while Redis is away") from error
+
+
+def _running(ages: list[float]) -> str:
+    return f"{len(ages)} running, newest heartbeat {min(ages):.0f} s ago"
 
 
 def worker_ages(queue_name: str) -> list[float]:

@@ -142,6 +142,8 @@ COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS",
 # The ports of runtime: who judges a tool call, and who decides on one that waits.
 COUNTERSIGN_POLICY = "apps.approvals.policy"
 COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
+# Whether a change of a policy rule waits for a second administrator. Off: with one, nothing could be changed.
+POLICY_FOUR_EYES = env.boolean("COUNTERSIGN_POLICY_FOUR_EYES", False)
 # All that workers of the queue `maintenance` perform.
 JOBS = ("apps.approvals.notifications.delivery.perform",)
 

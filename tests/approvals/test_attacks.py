@@ -291,19 +291,45 @@ def test_an_override_changes_nothing(alice, bob, admin, waiting):
         )
 
 
-def test_what_nobody_is_asked_about_is_settled_by_breaking_the_glass(alice, admin, proposed, signed_in):
-    PolicyRule.objects.create(name="ok", verdict="allow")
-    call = proposed(alice)
+def cut_off_by_no_rule(call, policy="not sensitive"):
     for state in ("approved", "running", "unknown"):
-        call.advance(state, policy="ok")
-    request = call.approval_requests.get()
-    client = signed_in(admin)
+        assert call.advance(state, policy=policy)
+    return call.approval_requests.get()
+
+
+@pytest.mark.parametrize("policy", ["not sensitive", "ok"])
+def test_what_no_rule_asks_about_is_settled_by_an_approver(alice, bob, ben, proposed, signed_in, policy):
+    PolicyRule.objects.create(name="ok", verdict="allow", tool="refund_order")
+    request = cut_off_by_no_rule(proposed(alice), policy)
+    client = signed_in(bob)
     assert "it took effect" in client.get(page_of(request)).content.decode()
 
-    assert post(client, request, "respond", override="on", note=WHY).status_code == 302
+    assert post(client, request, "respond", answer="Refund 17 was made.").status_code == 302
 
-    call.refresh_from_db()
-    assert (call.state, call.result) == (ToolState.RESPONDED, WHY)
+    request.tool_call.refresh_from_db()
+    assert (request.tool_call.state, request.tool_call.result) == ("responded", "Refund 17 was made.")
+
+
+def test_nobody_settles_their_own_call_that_was_cut_off(bob, ben, dave, alice, proposed):
+    request = cut_off_by_no_rule(proposed(bob))
+
+    for person in (bob, alice, dave):
+        with pytest.raises(DecisionRefused):
+            decide(person, request.tool_call_id, {"type": "respond", "message": "It was made."})
+    assert decide(ben, request.tool_call_id, {"type": "reject", "message": "Not made."}).state == "failed"
+
+
+def test_what_a_vanished_rule_named_people_for_is_settled_by_approvers(alice, bob, ben, cut_off, rule):
+    change(rule, approvers=None)
+    rule.people.add(ben)
+    request = cut_off(alice)
+    with pytest.raises(DecisionRefused):
+        decide(bob, request.tool_call_id, {"type": "reject", "message": "Not made."})
+    rule.delete()
+
+    requests.look_at_deadlines()
+
+    assert decide(bob, request.tool_call_id, {"type": "reject", "message": "Not made."}).state == "failed"
 
 
 # What is told to whom

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.messages import get_messages
 
-from apps.approvals.models import ApprovalRequest
+from apps.approvals.models import ApprovalRequest, PolicyRule, Risk
 from tests.approvals.conftest import EMAIL, QUEUE, post
 
 
@@ -130,3 +130,63 @@ def test_it_takes_no_notice_of_ids_that_are_none(bob, signed_in):
     data = {"action": "approve_selected", "_selected_action": ["not-an-id"], "confirmed": "yes"}
 
     assert signed_in(bob).post(QUEUE, data).status_code in (200, 302)
+
+
+def by_another_rule(item, name="night"):
+    rule = PolicyRule.objects.create(name=name, verdict="ask", approvers=item.approvers, is_enabled=False)
+    ApprovalRequest.objects.filter(pk=item.pk).update(rule=rule)
+    return item
+
+
+def of_high_risk(item):
+    ApprovalRequest.objects.filter(pk=item.pk).update(risk=Risk.HIGH)
+    return item
+
+
+def test_what_is_of_high_risk_is_approved_by_itself(alice, carol, bob, waiting, signed_in):
+    requests = [of_high_risk(waiting(alice)), waiting(carol)]
+    client = signed_in(bob)
+
+    page = client.post(QUEUE, chosen("approve", requests, confirmed=False)).content.decode()
+    answer = client.post(QUEUE, chosen("approve", requests))
+
+    assert "Approve 1 request?" in page
+    assert "High risk: decide it by itself" in page
+    assert statuses(requests) == ["pending", "approved"]
+    [refused] = [text for text in told(answer) if text.startswith("Not decided")]
+    assert "for alice" in refused
+    assert "High risk: decide it by itself" in refused
+
+
+def test_what_another_rule_asks_for_is_approved_in_another_go(alice, carol, bob, waiting, signed_in):
+    requests = [waiting(alice), by_another_rule(waiting(carol)), waiting(carol)]
+    client = signed_in(bob)
+
+    page = client.post(QUEUE, chosen("approve", requests, confirmed=False)).content.decode()
+    client.post(QUEUE, chosen("approve", requests))
+
+    assert "Approve 2 requests?" in page
+    assert "Another rule asks for this one, night" in page
+    assert statuses(requests) == ["approved", "pending", "approved"]
+
+
+def test_what_the_page_left_out_stays_out_when_the_first_is_gone(
+    alice, carol, bob, ben, rule, waiting, signed_in
+):
+    requests = [waiting(alice), by_another_rule(waiting(carol))]
+    client = signed_in(bob)
+    page = client.post(QUEUE, chosen("approve", requests, confirmed=False)).content.decode()
+    assert f'name="rule" value="{rule.pk}"' in page
+    post(signed_in(ben), requests[0], "reject", reason="no")
+
+    client.post(QUEUE, chosen("approve", requests, rule=str(rule.pk)))
+
+    assert statuses(requests) == ["rejected", "pending"]
+
+
+def test_all_of_them_are_rejected_whatever_their_rule_and_risk(alice, carol, bob, waiting, signed_in):
+    requests = [of_high_risk(waiting(alice)), by_another_rule(waiting(carol)), waiting(carol)]
+
+    signed_in(bob).post(QUEUE, chosen("reject", requests, reason="closed today"))
+
+    assert statuses(requests) == ["rejected"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from runtime import events, runs
 from runtime.models import Message, Role, Run, Thread, ToolCall, message_key
 from runtime.redis_client import redis_client
 from runtime.schemas import EventName
+
+from tests.support.decided import VERDICTS, decided
 
 # The states a tool call goes through on its way to each one.
 WAYS: dict[str, tuple[str, ...]] = {
@@ -88,7 +91,8 @@ class Worker:
         )  # fmt: skip
         for step in WAYS[state]:
             started = {"started_at": Now()} if step == "running" else {}
-            assert call.advance(step, **started, **(fields if step == state else {}))
+            go = partial(decided, call) if call.state == "waiting" and step in VERDICTS else call.advance
+            assert go(step, **started, **(fields if step == state else {}))
         return call
 
     def announce(self, event: EventName, run: Run, **data: Any) -> None:

@@ -9,6 +9,7 @@ from runtime.models import Thread, ToolState
 
 from apps.chat.rendering import Page
 from tests.chat.conftest import Worker
+from tests.support.decided import decided
 
 
 def items(frames: list[dict[str, Any]], start: str) -> list[str]:
@@ -21,7 +22,7 @@ def test_what_changes_twice_in_a_batch_is_drawn_once(
     run = worker.begin()
     with django_capture_on_commit_callbacks(execute=True):
         call = worker.call(run)
-        call.advance(ToolState.APPROVED)
+        assert decided(call, ToolState.APPROVED)
 
     frames = Page(thread.pk).frames_of(worker.log())
 

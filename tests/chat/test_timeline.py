@@ -11,6 +11,7 @@ from apps.chat.cards import LOOKS
 from apps.chat.rendering import render_item
 from apps.chat.timeline import Timeline, composer_of, snapshot
 from tests.chat.conftest import WAYS, Worker
+from tests.support.decided import decided
 
 
 def shown(found: Timeline) -> list[str]:
@@ -107,7 +108,7 @@ def test_every_state_has_its_look() -> None:
 
 def test_it_shows_what_the_reviewer_changed(worker: Worker, thread: Thread) -> None:
     call = worker.call(worker.begin(), "waiting")
-    call.advance(ToolState.APPROVED, args={"order_number": 1042, "amount": "49.90"})
+    assert decided(call, ToolState.APPROVED, args={"order_number": 1042, "amount": "49.90"})
 
     html = html_of(thread)
 

@@ -23,6 +23,7 @@ from apps.approvals.models import ApprovalRequest, PolicyRule, SavedView
 from tests.e2e.conftest import SignIn
 from tests.e2e.test_turn import QUEUE, ask_for_refund, card
 from tests.support.calls import proposed_by
+from tests.support.decided import decided
 
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -248,11 +249,10 @@ def scene(alice: User, bob: User, ask: Ask) -> ApprovalRequest:
     ask(alice, 1043, risk=1, minutes=60 * 30)
     ask(alice, 1044, minutes=300)
     ask(alice, 1045)
-    decided = ask(alice, 1041)
-    decided.close("approved", decided_by=bob)
-    decided.tool_call.advance("approved", decision="approve", decided_by=bob)
-    decided.tool_call.advance("running", started_at=timezone.now())
-    decided.tool_call.advance("failed", finished_at=timezone.now(), error="RefundRefused: nothing is left.")
+    failed = ask(alice, 1041).tool_call
+    assert decided(failed, "approved", decision="approve", decided_by=bob)
+    failed.advance("running", started_at=timezone.now())
+    failed.advance("failed", finished_at=timezone.now(), error="RefundRefused: nothing is left.")
     SavedView.objects.create(owner=bob, name="Refunds", query="tool=refund_order")
     return request
 

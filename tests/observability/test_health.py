@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Worker
 from rq.utils import now, utcformat
+from runtime import jobs
 from runtime import redis_client as redis_module
 from runtime.redis_client import redis_client
 
@@ -62,8 +63,8 @@ def endpoint(settings: Any) -> Iterator[Endpoint]:
 
 @pytest.fixture
 def register_worker() -> Callable[..., None]:
-    def register(name: str = "w1", age: timedelta = timedelta()) -> None:
-        worker = Worker(["interactive"], name=name, connection=redis_client())
+    def register(name: str = "w1", age: timedelta = timedelta(), queue: str = "interactive") -> None:
+        worker = Worker([queue], name=name, connection=redis_client())
         worker.register_birth()
         redis_client().hset(worker.key, "last_heartbeat", utcformat(now() - age))
 
@@ -92,7 +93,7 @@ def get(client: Client, path: str = "/health") -> SimpleNamespace:
 def test_it_is_ok_when_everything_answers(client: Client, all_well: Endpoint) -> None:
     answer = get(client)
     assert (answer.code, answer.status) == (200, "ok")
-    assert set(answer.states) == {"database", "migrations", "redis", "workers", "model"}
+    assert set(answer.states) == {"database", "migrations", "redis", "workers", "notifier", "model"}
     assert all_well.key == "Bearer sk-secret"
 
 
@@ -147,11 +148,30 @@ def test_it_does_not_count_a_worker_without_a_fresh_heartbeat(
     assert get(client).states["workers"] == "failed"
 
 
+@pytest.mark.usefixtures("all_well")
+def test_it_tells_that_nobody_sends_what_waits_to_be_sent(
+    client: Client, operator: User, signed_in: Callable[[User], Client], register_worker: Callable[..., None]
+) -> None:
+    assert get(client).states["notifier"] == "ok"  # nothing waits
+    jobs.enqueue("apps.approvals.notifications.delivery.perform", ["one", "two"])
+
+    answer = get(signed_in(operator))
+
+    assert (answer.code, answer.status, answer.states["notifier"]) == (503, "degraded", "failed")
+    assert "2 notifications wait" in answer.body["checks"]["notifier"]["detail"]
+    assert "manage.py worker --queue maintenance" in answer.body["checks"]["notifier"]["detail"]
+    register_worker("old", age=timedelta(seconds=61), queue="maintenance")
+    assert get(client).states["notifier"] == "failed"
+    register_worker("notifier", queue="maintenance")
+    assert get(client).states["notifier"] == "ok"
+
+
 @pytest.mark.usefixtures("endpoint", "redis_down")
 def test_it_is_degraded_without_redis(client: Client) -> None:
     answer = get(client)
     assert (answer.code, answer.status) == (503, "degraded")
     assert (answer.states["redis"], answer.states["workers"]) == ("failed", "failed")
+    assert answer.states["notifier"] == "failed"
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -12,6 +12,7 @@ from runtime.models import Assistant, Run, RunStatus, Thread, ToolCall, ToolStat
 
 from apps.approvals.models import ApprovalRequest
 from tests.support.calls import proposed_by
+from tests.support.decided import decided
 
 pytestmark = pytest.mark.django_db
 
@@ -94,7 +95,7 @@ def test_a_call_that_was_decided_meanwhile_is_resumed_first(
     first = waits(thread)
     second = proposed_by(first.run, "mail")
     second.advance(ToolState.WAITING)
-    first.advance(ToolState.APPROVED)
+    assert decided(first, ToolState.APPROVED)
     resumed = runs.resume(first)
 
     new = runs.send_message(thread, alice, "two")
@@ -149,7 +150,7 @@ def test_messages_that_wait_for_their_own_thread_do_not_fill_the_queue(
 
 def test_a_decision_is_taken_however_full_it_is(thread: Thread, alice: User, settings: Settings) -> None:
     call = waits(thread)
-    call.advance(ToolState.APPROVED)
+    assert decided(call, ToolState.APPROVED)
     settings.USER_RUN_LIMIT = settings.QUEUE_LIMIT = 0
 
     assert runs.resume(call).status == RunStatus.PENDING

@@ -11,6 +11,7 @@ from runtime.exceptions import LeaseLost, MessageTooLong, ThreadBusy, ThreadWait
 from runtime.models import Message, Run, RunStatus, Thread, ToolCall, ToolState
 
 from tests.support.calls import proposed_by
+from tests.support.decided import decided
 from tests.support.processes import until
 
 pytestmark = pytest.mark.django_db
@@ -103,7 +104,7 @@ def test_a_turn_that_was_given_back_goes_on_although_a_call_of_it_waits(thread: 
 
 def test_a_turn_that_was_given_back_goes_on_before_it_is_resumed(thread: Thread) -> None:
     run, call = given_back(thread)
-    call.advance(ToolState.APPROVED)
+    assert decided(call, ToolState.APPROVED)
     resume = runs.resume(call)
 
     assert Run.claim(resume.pk, "w") is None
@@ -140,7 +141,7 @@ def test_a_message_never_overtakes_a_waiting_approval(thread: Thread, alice: Use
     with pytest.raises(ThreadWaiting):
         runs.send_message(thread, alice, "hello?")
 
-    call.advance(ToolState.APPROVED)
+    assert decided(call, ToolState.APPROVED)
     resumed = runs.resume(call)
     assert resumed.resumes == run
     assert Run.claim(queued.pk, "w") is None  # the resumed turn goes first, though it is younger

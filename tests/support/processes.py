@@ -34,7 +34,9 @@ def environment(**extra: str) -> dict[str, str]:
     return {**os.environ, **ours, **extra}
 
 
-PATIENCE = 120.0  # seconds for a process to start or end: a busy machine may take a minute to import everything
+PATIENCE = (
+    120.0  # seconds for a process to start or end: a busy machine may take a minute to import everything
+)
 
 
 def until(true: Callable[[], object], *, seconds: float = 45.0) -> None:

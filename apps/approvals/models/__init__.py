@@ -1,6 +1,7 @@
 """Who has to countersign what, what was asked of them, and what stands in their place."""
 
 from apps.approvals.models.requests import ApprovalRequest, Comment, RequestStatus, Vote, Way
+from apps.approvals.models.rule_changes import RuleChange
 from apps.approvals.models.rules import (
     Condition,
     DecisionKind,
@@ -26,6 +27,7 @@ __all__ = [
     "PolicyRule",
     "RequestStatus",
     "Risk",
+    "RuleChange",
     "RuleVersion",
     "SavedView",
     "Vote",

@@ -64,6 +64,8 @@ class ApprovalRequest(models.Model):
     escalated_at = models.DateTimeField(_("escalated"), null=True, blank=True)
     remind_at = models.DateTimeField(_("reminder due"), null=True, blank=True)
     """Null: none is due, or it was given."""
+    stranded_at = models.DateTimeField(_("nobody could decide since"), null=True, blank=True)
+    """Null: somebody can, or nobody has looked yet."""
     status = models.CharField(
         _("status"), max_length=10, choices=RequestStatus.choices, default=RequestStatus.PENDING
     )
@@ -94,6 +96,9 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["status", "created_at"], name="request_by_status"),
             models.Index(fields=["expires_at"], name="request_by_expiry", condition=Q(status="pending")),
             models.Index(fields=["remind_at"], name="request_by_reminder", condition=Q(status="pending")),
+            models.Index(
+                fields=["stranded_at"], name="request_stranded", condition=Q(stranded_at__isnull=False)
+            ),
             models.Index(
                 fields=[*URGENCY[:3], "id"], name="request_by_urgency", condition=Q(status="pending")
             ),

@@ -28,6 +28,7 @@ class Kind(models.TextChoices):
     EXPIRED = "expired", _("a request has expired")
     DECIDED = "decided", _("a request was decided")
     BREAK_GLASS = "break_glass", _("a decision was forced in an emergency")
+    STRANDED = "stranded", _("nobody could decide on a request")
     TEST = "test", _("a test")
 
 

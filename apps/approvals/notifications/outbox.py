@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from accounts import roles
 from accounts.models import User
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
@@ -25,7 +26,7 @@ from apps.approvals.notifications.models import (
     WebhookEndpoint,
     Wish,
 )
-from apps.approvals.permissions import DECIDE
+from apps.approvals.permissions import BREAK_GLASS, DECIDE
 
 PERFORM = "apps.approvals.notifications.delivery.perform"
 AT_ONCE_A_MINUTE = 5  # messages to one recipient; what exceeds them is collected until the minute is over
@@ -45,6 +46,8 @@ def announce(request: ApprovalRequest, kind: str, *, group: Group | None = None)
     outbox = _Outbox(request, kind, _database_now())
     if kind == Kind.DECIDED:
         outbox.add_people(_already_told(request), group)
+    elif kind == Kind.STRANDED:
+        outbox.add_people(_helpers(), group)
     else:
         outbox.add_people(_deciders(request, group), group)
     outbox.add_endpoints(group)
@@ -97,7 +100,7 @@ class _Outbox:
         self.rows.append(Delivery(kind=self.kind, request=self.request, **fields))
 
     def _is_wanted(self, wish: Wish) -> bool:
-        if self.kind == Kind.BREAK_GLASS:
+        if self.kind in (Kind.BREAK_GLASS, Kind.STRANDED):
             return True
         if wish.mode == Wish.Mode.NONE or self.kind not in wish.events:
             return False
@@ -137,6 +140,14 @@ def _deciders(request: ApprovalRequest, group: Group | None) -> list[User]:
         .exclude(email="")
         .order_by("pk")
     )
+
+
+def _helpers() -> list[User]:
+    """Who can help where nobody could decide: operators, and those who may override who decides."""
+    may_override = User.objects.with_perm(BREAK_GLASS, backend=MODEL_BACKEND)
+    operators = User.objects.filter(groups__name=roles.OPERATORS, is_active=True)
+    either = Q(pk__in=may_override.values("pk")) | Q(pk__in=operators.values("pk"))
+    return list(User.objects.filter(either).exclude(email="").order_by("pk"))
 
 
 def _already_told(request: ApprovalRequest) -> list[User]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apps.approvals.models import ApprovalRequest
 from apps.approvals.notifications.models import Delivery, Kind
 from apps.approvals.permissions import objection_to
 
@@ -16,7 +17,14 @@ def is_wanted(delivery: Delivery) -> bool:
         return delivery.endpoint.is_enabled and not (delivery.endpoint.is_chat and _is_moot(delivery))
     if delivery.person is None or delivery.request is None:
         return False
+    if delivery.kind == Kind.STRANDED:
+        return delivery.person.is_active and _is_stranded(delivery.request)
     return not _is_moot(delivery) and not objection_to(delivery.person, delivery.request)
+
+
+def _is_stranded(request: ApprovalRequest) -> bool:
+    """Nobody can decide as yet, or it was refused for that."""
+    return request.stranded_at is not None and request.decided_by_id is None
 
 
 def _is_moot(delivery: Delivery) -> bool:

@@ -58,6 +58,10 @@ class Notice:
                 return _("About to expire: %(person)s asks for %(tool)s") % words
             case Kind.EXPIRED:
                 return _("Expired, nobody decided: %(person)s asked for %(tool)s") % words
+            case Kind.STRANDED if self.request.is_pending:
+                return _("Nobody could decide on it: %(person)s asks for %(tool)s") % words
+            case Kind.STRANDED:
+                return _("Refused, nobody could have decided: %(person)s asked for %(tool)s") % words
             case Kind.BREAK_GLASS:
                 return _("Forced in an emergency: %(tool)s for %(person)s") % words
             case _:
