@@ -51,7 +51,9 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_command_is_documented() -> None:
     ours = {
-        name for name, app in get_commands().items() if app.split(".")[0] in ("runtime", "apps", "embedded")
+        name
+        for name, app in get_commands().items()
+        if app.split(".")[0] in ("accounts", "runtime", "apps", "embedded")
     }
     pages = "".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 

@@ -9,6 +9,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts import key_admin  # noqa: F401  (registers keys)
 from accounts.forms import AdminSignInForm
 from accounts.models import User
 

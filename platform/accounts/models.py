@@ -1,8 +1,16 @@
-"""People. Roles are Django groups; roles.py says which permissions each one holds."""
+"""People, and what programs of theirs sign in with. Roles are Django groups; roles.py says what each one holds."""
 
 from __future__ import annotations
 
+import uuid
+from datetime import timedelta
+
 from django.contrib.auth.models import AbstractUser
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 
 class User(AbstractUser):
@@ -10,3 +18,88 @@ class User(AbstractUser):
 
     def __str__(self) -> str:
         return self.get_full_name() or self.username
+
+
+class ApiKey(models.Model):
+    """What a program sends to act for its owner, within `scopes`. Made, replaced and ended by accounts.keys."""
+
+    owner = models.ForeignKey(
+        User,
+        models.CASCADE,
+        related_name="api_keys",
+        verbose_name=_("owner"),
+        help_text=_("Who it acts for."),
+    )
+    name = models.CharField(_("name"), max_length=80, help_text=_("What uses it, and where."))
+    prefix = models.CharField(_("key"), max_length=12, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)  # SHA-256 of the secret, in hex
+    scopes = ArrayField(models.CharField(max_length=20), verbose_name=_("scopes"))
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+    replaced_at = models.DateTimeField(_("replaced"), null=True, editable=False)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(scopes=[]), name="apikey_has_a_scope"),
+        ]
+
+    def __str__(self) -> str:
+        return f"cs_{self.prefix}_…"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.revoked_at is not None or self.has_expired
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def lifetime(self) -> timedelta | None:
+        """As it was chosen; None: until it is revoked."""
+        return self.expires_at - self.created_at if self.expires_at else None
+
+    @property
+    def status(self) -> str:
+        """One of STATUS_NAMES."""
+        if self.replaced_at:
+            return "replaced" if self.has_ended else "replaced_soon"
+        if self.revoked_at:
+            return "revoked"
+        return "expired" if self.has_expired else "active"
+
+    @property
+    def status_name(self) -> str:
+        return str(STATUS_NAMES[self.status])
+
+
+STATUS_NAMES = {
+    "active": _("active"),
+    "replaced_soon": _("replaced, still valid"),
+    "replaced": _("replaced"),
+    "expired": _("expired"),
+    "revoked": _("revoked"),
+}
+
+
+class TokenFamily(models.Model):
+    """One sign-in of a program by name and password: all tokens that came of it live and die together."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(User, models.CASCADE, related_name="+")
+    begun_with = models.CharField(max_length=64)  # the password's session hash, as in a session
+    current = models.CharField(max_length=64)  # SHA-256 of the id of the one refresh token that still works
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["owner", "-created_at"], name="tokenfamily_of_owner")]
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 from zoneinfo import available_timezones
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from limits import parse
 
 T = TypeVar("T")
 
@@ -79,6 +80,31 @@ def url(name: str) -> str:
         raise ImproperlyConfigured(
             f"{name}={value} must begin with http:// or https://. Correct it or unset it."
         )
+    return value
+
+
+def origins(name: str) -> list[str]:
+    """Origins such as https://chat.example.com: no path, and no pattern for many."""
+    found = names(name, [])
+    for each in found:
+        parts = urlsplit(each)
+        if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}" or "*" in each:
+            raise ImproperlyConfigured(f"{name}={each} is no origin such as https://chat.example.com.")
+    return found
+
+
+def rate(name: str, default: str) -> str:
+    """How often in how long, such as "100 per minute"; empty for "off"."""
+    value = text(name, default)
+    if value.strip().lower() == "off":
+        return ""
+    try:
+        if parse(value).amount < 1:
+            raise ValueError(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f'{name}={value} is no rate such as "100 per minute", nor "off".'
+        ) from error
     return value
 
 

@@ -1,11 +1,13 @@
-"""Plain refusals: of what no page of ours sends, and of all that comes while the database is away."""
+"""Where a request comes from, and plain refusals: of what no page of ours sends, and while the database is away."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.translation import gettext as _
@@ -16,6 +18,32 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = "5"  # seconds
 
 Answer = HttpResponse | Awaitable[HttpResponse]
+
+
+def true_address(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Behind COUNTERSIGN_TRUSTED_PROXIES proxies REMOTE_ADDR is whom the outermost of them saw, for all who ask."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        seen = _seen_by_the_outermost_proxy(request.headers.get("X-Forwarded-For", ""))
+        if seen:
+            request.META["REMOTE_ADDR"] = seen
+        return get_response(request)
+
+    return answer
+
+
+def _seen_by_the_outermost_proxy(forwarded_for: str) -> str:
+    """Counted from the right: each proxy adds whom it saw, and what stands further left anybody may have written."""
+    count: int = settings.TRUSTED_PROXIES
+    seen = [each.strip() for each in forwarded_for.split(",")]
+    if not 0 < count <= len(seen):
+        return ""
+    try:
+        return str(ip_address(seen[-count]))
+    except ValueError:
+        return ""
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:

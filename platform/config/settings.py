@@ -39,7 +39,9 @@ INSTALLED_APPS = [
     "django_prometheus",
     "django_rq",
     "axes",
+    "corsheaders",
     "csp",
+    "ninja",
     "accounts",
     "runtime",
     "assistants.shop",
@@ -50,8 +52,10 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.middleware.true_address",  # first: all that follows believes REMOTE_ADDR
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.refuse_unreadable",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -66,6 +70,7 @@ MIDDLEWARE = [
     "apps.observability.middleware.request_context",
     "runtime.audit.middleware.audit_origin",
     "axes.middleware.AxesMiddleware",
+    "config.rate_limits.rate_limits",
     "config.middleware.say_when_away",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
@@ -201,8 +206,39 @@ LOGOUT_REDIRECT_URL = "login"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_TEMPLATE = "registration/lockout.html"
+AXES_LOCKOUT_CALLABLE = "config.lockout.answer"
 AXES_RESET_ON_SUCCESS = True
+
+# Wrong passwords from one address, whoever's: "30 per 5 minutes", or "off".
+SIGN_IN_RATE = env.rate("COUNTERSIGN_SIGN_IN_RATE", "30 per 5 minutes")
+# Proxies in front that add to X-Forwarded-For; with none of them the header is anybody's.
+TRUSTED_PROXIES = env.integer("COUNTERSIGN_TRUSTED_PROXIES", 0)
+
+# Tokens of programs that sign in by name and password.
+ACCESS_TOKEN_SECONDS = env.seconds("COUNTERSIGN_ACCESS_TOKEN_SECONDS", 900.0)
+REFRESH_TOKEN_DAYS = env.integer("COUNTERSIGN_REFRESH_TOKEN_DAYS", 14, minimum=1)
+
+# Requests to the API.
+API_USER_RATE = env.rate("COUNTERSIGN_API_USER_RATE", "1200 per minute")
+API_KEY_RATE = env.rate("COUNTERSIGN_API_KEY_RATE", "1200 per minute")
+API_ADDRESS_RATE = env.rate("COUNTERSIGN_API_ADDRESS_RATE", "6000 per minute")
+
+# Pages of other origins that may call the API, with a key or a token: cookies stay at home.
+CORS_ALLOWED_ORIGINS = env.origins("COUNTERSIGN_CORS_ORIGINS")
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOW_HEADERS = ["*", "authorization"]  # "*" is all but that one
+CORS_EXPOSE_HEADERS = [
+    "Content-Location",
+    "Location",
+    "X-Pagination-Total",
+    "X-Pagination-Next",
+    "X-Request-ID",
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+]
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"

@@ -6,7 +6,8 @@ import logging
 from hashlib import sha256
 from typing import Any
 
-from accounts.models import User
+from accounts.models import ApiKey, TokenFamily, User
+from accounts.signals import key_created, key_revoked, key_rotated, token_reused
 from axes.signals import user_locked_out
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -148,6 +149,41 @@ def audit_lock_out(username: str | None = None, **_: Any) -> None:
 
 def _tried(name: object) -> str:
     return str(name or "")[:NAME_LIMIT]
+
+
+# Keys and tokens of programs
+
+
+@receiver(key_created)
+def audit_key(key: ApiKey, **_: Any) -> None:
+    append("key.created", subject=key, after=_told_of(key))
+
+
+@receiver(key_rotated)
+def audit_rotation(key: ApiKey, successor: ApiKey, **_: Any) -> None:
+    key.refresh_from_db(fields=["expires_at"])
+    before = {"prefix": key.prefix, "works_until": key.expires_at}
+    append("key.rotated", subject=key, before=before, after=_told_of(successor))
+
+
+@receiver(key_revoked)
+def audit_revocation(key: ApiKey, **_: Any) -> None:
+    append("key.revoked", subject=key, before=_told_of(key))
+
+
+@receiver(token_reused)
+def audit_reuse(family: TokenFamily, **_: Any) -> None:
+    append("token.reused", subject=family.owner, after={"signed_in_at": family.created_at})
+
+
+def _told_of(key: ApiKey) -> dict[str, Any]:
+    return {
+        "prefix": key.prefix,
+        "owner": str(key.owner_id),
+        "name": key.name,
+        "scopes": key.scopes,
+        "expires_at": key.expires_at,
+    }
 
 
 # The head, outside the database

@@ -1,0 +1,10 @@
+"""Sent inside the transaction that changes a row: a receiver that raises undoes it."""
+
+from __future__ import annotations
+
+from django.dispatch import Signal
+
+key_created = Signal()  # key
+key_rotated = Signal()  # key: the old one; successor
+key_revoked = Signal()  # key
+token_reused = Signal()  # family: a refresh token came a second time, all that came of it was revoked
