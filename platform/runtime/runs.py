@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -22,8 +23,9 @@ from rq.serializers import JSONSerializer
 from runtime import admission, audit, ledger, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
-from runtime.models import Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+from runtime.schemas import RunFields
 from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ QUEUE = "interactive"
 STOP_CHANNEL = "runs:stop"
 ROOM_KEY = "runs:room"  # written to see whether Redis takes anything
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
+
+fields_of_resume: ContextVar[RunFields | None] = ContextVar("fields_of_resume", default=None)
+"""Set around a decision by who wants the run that it resumes to have these; else it inherits."""
 
 
 def send_message(thread: Thread, user: User, text: str, *, when_busy: WhenBusy = "enqueue") -> Run:
@@ -57,11 +62,14 @@ def create_run(
     command: dict[str, Any] | None = None,
     when_busy: WhenBusy = "enqueue",
     when_waiting: WhenWaiting | None = None,
+    assistant: Assistant | None = None,
+    fields: RunFields | None = None,
 ) -> Run:
     """Writes a pending run, its human messages, and wakes a worker after the commit.
 
     `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
     waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
+    `assistant`: in place of the thread's, which it becomes. `fields`: what a program wants kept with the run.
     """
     thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     stopped: list[Run] = []
@@ -71,8 +79,18 @@ def create_run(
         stopped = admission.runs_to_stop(thread, when_busy)
     for run in stopped:
         cancel_run(run)
-    replaces = stopped[0] if stopped and when_busy == "rollback" else None
-    return _write(thread, user.pk, input=input, command=command, replaces=replaces)
+    if assistant is not None and assistant.pk != thread.assistant_id:
+        thread.assistant = assistant
+        thread.save(update_fields=["assistant"])
+    replaces = stopped[0] if stopped and when_busy == "rollback" else _rolled_back(thread)
+    return _write(thread, user.pk, input=input, command=command, replaces=replaces, **(fields or {}))
+
+
+def _rolled_back(thread: Thread) -> Run | None:
+    """The last run of the thread, if it was stopped as if it had never been."""
+    newest = thread.runs.order_by("-created_at").first()
+    is_undone = newest is not None and newest.status == RunStatus.CANCELLED
+    return newest if newest and is_undone and (newest.options or {}).get("rolls_back") else None
 
 
 def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fields: Any) -> Run:
@@ -83,16 +101,18 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     waiting = (
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
+    if waiting is not None:
+        fields = {**_inherited(waiting), **(fields_of_resume.get() or {}), **fields}
     run = Run.objects.create(
         id=run_id,
         thread=thread,
-        assistant_id=thread.assistant_id,
+        assistant_id=waiting.assistant_id if waiting else thread.assistant_id,
         user_id=user_id,
         command=command,
         resumes=waiting,
         **fields,
     )
-    for message in (run.input or {}).get("messages", []):
+    for message in _said(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
         )
@@ -101,6 +121,34 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
+
+
+def _inherited(waiting: Run) -> dict[str, Any]:
+    """What the run that goes on has of the one that waited."""
+    return {name: getattr(waiting, name) for name in ("metadata", "config", "context", "options")}
+
+
+def _said(run: Run) -> list[dict[str, Any]]:
+    """The messages of a person in its input that the thread does not have yet: id and text of each."""
+    messages = [message for message in (run.input or {}).get("messages", []) if message.get("role") == "user"]
+    if run.options is not None:  # a program may send what it sent before, and more than text
+        messages = [{**message, "content": _text(message["content"])} for message in messages]
+        ids = [message["id"] for message in messages]
+        known = set(
+            Message.objects.filter(thread=run.thread_id, message_id__in=ids).values_list(
+                "message_id", flat=True
+            )
+        )
+        messages = [message for message in messages if message["id"] not in known]
+    return messages
+
+
+def _text(content: str | list[Any]) -> str:
+    """Of a message in parts, the parts that are text."""
+    if isinstance(content, str):
+        return content
+    parts = [part if isinstance(part, str) else part.get("text") for part in content]
+    return "\n".join(part for part in parts if isinstance(part, str))
 
 
 def _title(text: str) -> str:
