@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 END_SOON = 0.05  # seconds for which a message waits to be written with the run's end
 TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
 CLAIMS = 20  # of one run: after so many it is not the database that is wrong
+NO_CHECKPOINT = "none"  # an id that none has
 READ_LIMIT = 10.0  # seconds to read a state that programs want
 OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
 
@@ -171,16 +172,21 @@ class Runner:
         if self._run.replaces_id is None:
             return
         began = await in_database(_first_of_turn, self._run.replaces_id)
-        saver = self._checkpointer
-        made = [saved async for saved in saver.alist(self._config, filter={"run_id": str(began)})]
+        has_begun, before = await self._before(began)
+        if before is not None:
+            self._config["configurable"]["checkpoint_id"] = before
+        elif has_begun:
+            await self._checkpointer.adelete_thread(str(self._run.thread_id))
+
+    async def _before(self, run_id: UUID) -> tuple[bool, str | None]:
+        """Whether the run came to a checkpoint, and the id of the one before it."""
+        saver, where = self._checkpointer, _where(self._run)
+        made = [saved async for saved in saver.alist(where, filter={"run_id": str(run_id)})]
         if not made:
-            return
+            return False, None
         # Not its parent: a turn stopped at its first token may not have written the checkpoint it began with.
-        before = [saved async for saved in saver.alist(self._config, before=made[-1].config, limit=1)]
-        if before:
-            self._config["configurable"]["checkpoint_id"] = before[0].checkpoint["id"]
-        else:
-            await saver.adelete_thread(str(self._run.thread_id))
+        before = [saved async for saved in saver.alist(where, before=made[-1].config, limit=1)]
+        return True, before[0].checkpoint["id"] if before else None
 
     async def _resting_status(self) -> str:
         state = await self._graph.aget_state(self._config)
@@ -253,7 +259,7 @@ class Runner:
             return None
         try:
             async with asyncio.timeout(READ_LIMIT):
-                rest = await snapshots.newest(self._graph, self._run.thread_id)
+                rest = await self._graph.aget_state(await self._resting_place(status))
                 if status == RunStatus.WAITING:
                     shown = await in_database(
                         snapshots.shown_interrupts, self._run.thread_id, rest.interrupts
@@ -267,6 +273,15 @@ class Runner:
             rest = None
         await self._wire.flush()
         return rest
+
+    async def _resting_place(self, status: str) -> RunnableConfig:
+        """The newest checkpoint; of a turn that is undone, the one before it."""
+        where = _where(self._run)
+        if status == RunStatus.CANCELLED and await in_database(_is_rolled_back, self._run):
+            began = await in_database(_first_of_turn, self._run.pk)
+            before = (await self._before(began))[1]
+            where["configurable"]["checkpoint_id"] = before or NO_CHECKPOINT
+        return where
 
     async def _stopped(self) -> None:
         """A person pressed Stop: what was said so far stays, marked as cut off."""
@@ -298,6 +313,15 @@ class Runner:
         if unfinished:
             await self._save()
             await in_database(_save_messages, self._run, [unfinished], is_partial=True)
+
+
+def _where(run: Run) -> RunnableConfig:
+    """The newest checkpoint of its thread."""
+    return {"configurable": {"thread_id": str(run.thread_id)}}
+
+
+def _is_rolled_back(run: Run) -> bool:
+    return Run.objects.filter(pk=run.pk, options__rolls_back=True).exists()
 
 
 def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
