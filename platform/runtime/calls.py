@@ -9,6 +9,7 @@ import json
 from typing import Any, Literal, cast
 from uuid import uuid4
 
+from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
 
 from runtime.exceptions import CallRefused, NoWorker
@@ -34,14 +35,12 @@ def ask(name: Name, **arguments: Any) -> Any:
         answer = _exchange(id, entry)
     except RedisError as error:
         raise NoWorker from error
-    if answer is None:
-        raise NoWorker
     if "refused" in answer:
         raise CallRefused(answer["refused"], answer["status"])
     return answer["result"]
 
 
-def _exchange(id: str, entry: str) -> dict[str, Any] | None:
+def _exchange(id: str, entry: str) -> dict[str, Any]:
     redis = blocking_redis_client()
     redis.rpush(CALLS, entry)
     redis.expire(CALLS, KEPT)
@@ -49,7 +48,9 @@ def _exchange(id: str, entry: str) -> dict[str, Any] | None:
         found = cast(Any, redis.blpop([answer_key(id)], LIMIT))
         if found:
             return cast(dict[str, Any], json.loads(found[1]))
-    if not redis.lrem(CALLS, 1, entry):  # somebody has it: one more look, it may just have answered
-        late = cast(Any, redis.lpop(answer_key(id)))
-        return json.loads(late) if late else None
-    return None
+    if redis.lrem(CALLS, 1, entry):
+        raise NoWorker
+    late = cast(Any, redis.lpop(answer_key(id)))  # it may just have answered
+    if not late:
+        raise NoWorker(_("A worker began this and did not answer in time. Look before you ask again."))
+    return cast(dict[str, Any], json.loads(late))

@@ -18,6 +18,7 @@ from apps.chat.langgraph.bodies import Command, Config, RunCreate
 from apps.chat.langgraph.http import Problem
 
 END = "__end__"
+INVALID = "Invalid assistant."  # what clients look for in the text
 WHERE = {
     "thread_id",
     "run_id",
@@ -35,7 +36,7 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     assistant = assistants.named(body.assistant_id)
     if assistant is None:
         raise Problem(
-            _("Invalid assistant: there is none %(name)s.") % {"name": repr(body.assistant_id[:100])}
+            f"{INVALID} {_('There is none called %(name)s.') % {'name': body.assistant_id[:100]}}"
         )
     _refuse_unsupported(body)
     fields = _fields(body, is_stateless=thread_id is None)

@@ -18,7 +18,7 @@ from apps.chat.langgraph.urls import urlpatterns
 from tests.chat.conftest import Worker
 from tests.chat.langgraph.conftest import ROOT, Program
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 HELLO = {"assistant_id": "shop", "input": {"messages": [{"role": "user", "content": "hello"}]}}
 
@@ -160,14 +160,13 @@ def test_another_persons_run_on_ones_own_thread_is_not_there(
         {**HELLO, "config": {"recursion_limit": 0}},
     ],
 )
-@pytest.mark.parametrize("path", ["runs", "runs/stream", "runs/wait"])
 def test_what_cant_be_done_is_told_and_nothing_begins(
-    thread: Thread, alices_program: Program, path: str, body: Any
+    thread: Thread, alices_program: Program, body: Any
 ) -> None:
-    answer = alices_program.post(f"/threads/{thread.pk}/{path}", body)
-
-    assert answer.status_code == 422, answer.content
-    assert isinstance(answer.json()["detail"], str)
+    for path in ("runs", "runs/stream", "runs/wait"):
+        answer = alices_program.post(f"/threads/{thread.pk}/{path}", body)
+        assert answer.status_code == 422, answer.content
+        assert isinstance(answer.json()["detail"], str)
     assert not Run.objects.exists()
 
 
