@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from html.parser import HTMLParser
 from importlib.util import module_from_spec, spec_from_file_location
 from io import BytesIO
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from accounts.keys import create_key
 from accounts.models import User
+from accounts.scopes import Scope
 from babel.messages.catalog import Message
 from django.contrib.auth.models import Group
 from django.test import Client
@@ -265,3 +268,16 @@ def test_the_policys_pages_are_chinese(
         client, reverse("admin:approvals_policyrule_change", args=[waiting.rule.pk])
     )
     assert "策略会如何裁决" in assert_chinese(client, f"{url}?call={waiting.tool_call_id}")
+
+
+def test_the_pages_of_keys_are_chinese(signed_in: Callable[[User], Client], alice: User, admin: User) -> None:
+    key, _ = create_key(alice, "cron", [Scope.CHAT], timedelta(days=1))
+    mine, staff = signed_in(alice), signed_in(admin)
+
+    assert "创建密钥" in assert_chinese(mine, reverse("keys"))
+    for name in ("key-rotate", "key-revoke"):
+        assert "保留" in assert_chinese(mine, reverse(name, args=[key.pk]))
+    for name in ("rotate", "revoke", "change"):
+        assert_chinese(staff, reverse(f"admin:accounts_apikey_{name}", args=[key.pk]))
+    answer = Client().get("/api/v1/auth/me", headers={"Accept-Language": "zh-hans"})
+    assert "请登录" in answer.json()["detail"]

@@ -128,7 +128,7 @@ def _origin_of(request: HttpRequest) -> Origin:
     return Origin(
         actor=user.get_username() if user is not None and is_known else "",
         actor_id=str(user.pk) if user is not None and is_known else "",
-        # As far as it is trusted everywhere else, the guard against password guessing included: the peer's own.
+        # As far as it is trusted everywhere else, the guard against password guessing included: config.middleware.
         address=request.META.get("REMOTE_ADDR") or "",
         request_id=request.META.get("REQUEST_ID", ""),
     )

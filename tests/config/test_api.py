@@ -1,0 +1,95 @@
+"""`/api/v1` describes itself, to those who may know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import keys
+from accounts.models import User
+from accounts.scopes import Scope
+from config import api as api_module
+from django.contrib.staticfiles import finders
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
+from runtime.exceptions import RuntimeRefusal
+
+pytestmark = pytest.mark.django_db
+
+OPENAPI, DOCS = "/api/v1/openapi.json", "/api/v1/docs"
+PUBLIC = {"/api/v1/auth/token", "/api/v1/auth/refresh", "/api/v1/auth/revoke"}
+
+
+def described(client: Client, user: User) -> Any:
+    text = keys.create_key(user, "test", [Scope.CHAT], timedelta(days=1))[1]
+    return client.get(OPENAPI, headers={"x-api-key": text})
+
+
+def test_a_stranger_gets_neither(client: Client) -> None:
+    assert client.get(OPENAPI).status_code == 401
+    docs = client.get(DOCS)
+    assert (docs.status_code, docs["Location"]) == (302, f"/accounts/login/?next={DOCS}")
+
+
+def test_it_is_openapi_3_1_and_says_how_to_come_in(client: Client, alice: User) -> None:
+    found = described(client, alice).json()
+
+    assert found["openapi"].startswith("3.1")
+    assert set(found["paths"]) >= PUBLIC | {"/api/v1/auth/me"}
+    assert found["components"]["securitySchemes"]["CallerAuth"]["scheme"] == "bearer"
+    assert found["paths"]["/api/v1/auth/me"]["get"]["security"] == [{"CallerAuth": []}]
+
+
+def test_every_operation_is_closed_unless_it_is_a_way_in(client: Client, alice: User) -> None:
+    paths = described(client, alice).json()["paths"]
+    stranger = Client()
+
+    for path, operations in paths.items():
+        for method in operations:
+            if path in PUBLIC:
+                continue
+            url = re.sub(r"\{[^}]+\}", "00000000-0000-4000-8000-000000000000", path)
+            assert stranger.generic(method.upper(), url).status_code == 401, (method, path)
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_no_script_in_it(
+    signed_in: Callable[[User], Client], alice: User
+) -> None:
+    page = signed_in(alice).get(DOCS)
+    html = page.content.decode()
+
+    assert page.status_code == 200
+    linked = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert linked
+    for url in linked:
+        assert url.startswith("/static/ninja/"), url
+        assert finders.find(url.removeprefix("/static/"))
+    inline = re.findall(r"<script(?![^>]*\bsrc=)([^>]*)>", html)
+    assert inline == [' type="application/json" id="swagger-settings"']
+    assert "'unsafe-inline'" not in page["Content-Security-Policy"]
+
+
+def test_what_the_runtime_refuses_keeps_its_status_and_says_when() -> None:
+    class Busy(RuntimeRefusal):
+        status, retry_after = 503, 7
+
+    request: HttpRequest = RequestFactory().get("/")
+    answer = api_module.answer_runtime_refusal(request, Busy("later"))
+
+    assert (answer.status_code, answer["Retry-After"], answer.content) == (503, "7", b'{"detail": "later"}')
+
+
+def test_static_files_can_be_collected(settings: Any, tmp_path: Path) -> None:
+    from django.core.management import call_command
+
+    settings.STATIC_ROOT = str(tmp_path)
+    backend = "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+    assert list(tmp_path.glob("ninja/swagger-ui-bundle.*.js"))
