@@ -35,9 +35,7 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     """A run on that thread, or on one of its own. Raises Problem, Refusal and RuntimeRefusal: then none was made."""
     assistant = assistants.named(body.assistant_id)
     if assistant is None:
-        raise Problem(
-            f"{INVALID} {_('There is none called %(name)s.') % {'name': body.assistant_id[:100]}}"
-        )
+        raise Problem(f"{INVALID} {_('There is none called %(name)s.') % {'name': body.assistant_id[:100]}}")
     _refuse_unsupported(body)
     fields = _fields(body, is_stateless=thread_id is None)
     if body.command is not None and _says(body.command):
