@@ -37,6 +37,8 @@ STOP_CHANNEL = "runs:stop"
 ROOM_KEY = "runs:room"  # written to see whether Redis takes anything
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
 
+GRAPH = "graph_id"  # in a thread's metadata from the first time on that a program runs it
+
 fields_of_resume: ContextVar[RunFields | None] = ContextVar("fields_of_resume", default=None)
 """Set around a decision by who wants the run that it resumes to have these; else it inherits."""
 
@@ -82,7 +84,12 @@ def create_run(
     if assistant is not None and assistant.pk != thread.assistant_id:
         thread.assistant = assistant
         thread.save(update_fields=["assistant"])
-    replaces = stopped[0] if stopped and when_busy == "rollback" else _rolled_back(thread)
+    is_programs = GRAPH in thread.metadata  # a program uses it too, and reads what it comes to
+    if fields is None and is_programs:
+        fields = {"options": {"stream_mode": []}}
+    replaces = stopped[0] if stopped and when_busy == "rollback" else None
+    if replaces is None and is_programs:
+        replaces = _rolled_back(thread)
     return _write(thread, user.pk, input=input, command=command, replaces=replaces, **(fields or {}))
 
 

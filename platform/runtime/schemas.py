@@ -49,6 +49,7 @@ class RunOptions(TypedDict, total=False):
     """How a program wants its run. All of it is asked for; none of it gives a right."""
 
     stream_mode: list[str]
+    """None of them: only the state it leaves is wanted."""
     stream_subgraphs: bool
     multitask_strategy: str
     on_completion: Literal["delete", "keep"]

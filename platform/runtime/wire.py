@@ -40,7 +40,7 @@ class WireStream:
         options = run.options or {}
         self._writer = writer
         self._run_id: UUID = run.pk
-        self._modes = set(options.get("stream_mode") or ["values"])
+        self._modes = set(options.get("stream_mode", ["values"]))
         self._subgraphs = bool(options.get("stream_subgraphs"))
         self._context = run.context
         self._entries: list[str] = []

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from runtime.models import Run, RunStatus
+from runtime.models import Run, RunStatus, Thread
 from runtime.runs import cancel_run
 
 from apps.chat.langgraph import shapes, starting, streams
@@ -25,7 +25,7 @@ from apps.chat.langgraph.http import (
     number,
     told,
 )
-from apps.chat.langgraph.threads import get_thread
+from apps.chat.langgraph.threads import get_thread, mark
 
 # Which of our statuses are one of theirs.
 STATUSES = {
@@ -117,6 +117,8 @@ def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
 
 def _mark_rolled_back(run: Run) -> None:
     """Gone for programs; the next run begins where its turn began."""
+    thread = Thread.objects.select_for_update(no_key=True).get(pk=run.thread_id)
+    mark(thread, run.assistant)
     options = {**(run.options or {}), "rolls_back": True}
     Run.objects.filter(pk=run.pk).update(options=options, hidden_at=Now())
 

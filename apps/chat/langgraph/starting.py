@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 from accounts.callers import Caller
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.http import Http404
+from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from runtime import runs
 from runtime.models import Assistant, Run, Thread
@@ -48,9 +50,7 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     with transaction.atomic():
         thread = _thread(caller, thread_id, body, assistant)
         states.refuse_other_than_newest(thread, _checkpoint_id(body))
-        names = {"graph_id": assistant.graph_id, "assistant_id": str(assistant.pk)}
-        if not names.items() <= thread.metadata.items():  # by these, clients find their threads
-            Thread.objects.filter(pk=thread.pk).update(metadata={**thread.metadata, **names})
+        threads.mark(thread, assistant)
         return runs.create_run(
             thread,
             user=caller.user,
@@ -78,7 +78,7 @@ def _command(caller: Caller, thread_id: UUID | None, body: RunCreate, fields: Ru
         raise Problem(_("A command is for a thread."), 400)
     command = body.command or Command()
     thread = threads.get_thread(caller.user, thread_id)
-    if command.goto == END and command.resume is None and not command.update:
+    if command.goto in (END, [END]) and command.resume is None and not command.update:
         return answers.withdraw(caller, thread, fields)
     if command.goto or command.update:
         if answers.is_waiting(thread):
@@ -95,8 +95,9 @@ def _thread(caller: Caller, thread_id: UUID | None, body: RunCreate, assistant: 
     if thread_id and (body.if_not_exists == "reject" or Thread.objects.filter(pk=thread_id).exists()):
         raise Http404
     new_id = thread_id or uuid4()
-    threads.make(caller.user, new_id, {"assistant_id": str(assistant.pk), "graph_id": assistant.graph_id})
-    return mine.get(pk=new_id)
+    with suppress(IntegrityError), transaction.atomic():  # of two at once, the second finds the first's
+        threads.make(caller.user, new_id, threads.mark_of(assistant))
+    return get_object_or_404(mine, pk=new_id)
 
 
 def _checkpoint_id(body: RunCreate) -> str | None:

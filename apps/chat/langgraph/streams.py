@@ -158,7 +158,9 @@ async def _frames(watch: Watch, modes: set[str], *, is_live: bool) -> AsyncGener
             has_gap |= event["event"] == "reset" or bool(data.get("gap") and data["mode"] in modes)
             if event["event"] == "wire" and data["mode"] in modes and "event" in data:
                 yield frame(data["event"], data["data"], id)
-    async for last in _last(watch, id, with_values="values" in modes and (has_gap or not is_told)):
+    streamed = (watch.run.options or {}).get("stream_mode", [])
+    is_complete = is_told and not has_gap and "values" in streamed
+    async for last in _last(watch, id, with_values="values" in modes and not is_complete):
         yield last
 
 

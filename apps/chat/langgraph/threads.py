@@ -10,7 +10,8 @@ from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from runtime.models import Thread
+from runtime.models import Assistant, Thread
+from runtime.runs import GRAPH
 
 from apps.chat.deleting import delete_thread
 from apps.chat.langgraph import assistants, shapes
@@ -66,6 +67,18 @@ def make(user: User, thread_id: UUID, metadata: dict[str, Any]) -> None:
         raise Problem(_("There is no assistant yet. An administrator has to add one."), 409)
     # Not get_or_create: whose it is decides about what exists.
     Thread.objects.create(pk=thread_id, owner=user, assistant=assistant, metadata=metadata)
+
+
+def mark(thread: Thread, assistant: Assistant) -> None:
+    """Writes into the metadata what clients find their threads by. The caller holds the row."""
+    names = mark_of(assistant)
+    if not names.items() <= thread.metadata.items():
+        thread.metadata = {**thread.metadata, **names}
+        Thread.objects.filter(pk=thread.pk).update(metadata=thread.metadata)
+
+
+def mark_of(assistant: Assistant) -> dict[str, str]:
+    return {GRAPH: assistant.graph_id, "assistant_id": str(assistant.pk)}
 
 
 def refuse_unsupported(body: Any, *names: str) -> None:
