@@ -25,6 +25,7 @@ from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
 from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+from runtime.said import said_in, title_of
 from runtime.schemas import RunFields
 from runtime.testpoints import testpoint
 
@@ -119,12 +120,12 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         resumes=waiting,
         **fields,
     )
-    for message in _said(run):
+    for message in said_in(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
         )
         signals.message_added.send(Message, message=row)
-        thread.title = thread.title or _title(row.content)
+        thread.title = thread.title or title_of(row.content)
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
@@ -133,35 +134,6 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
 def _inherited(waiting: Run) -> dict[str, Any]:
     """What the run that goes on has of the one that waited."""
     return {name: getattr(waiting, name) for name in ("metadata", "config", "context", "options")}
-
-
-def _said(run: Run) -> list[dict[str, Any]]:
-    """The messages of a person in its input that the thread does not have yet: id and text of each."""
-    messages = [message for message in (run.input or {}).get("messages", []) if message.get("role") == "user"]
-    if run.options is not None:  # a program may send what it sent before, and more than text
-        messages = [{**message, "content": _text(message["content"])} for message in messages]
-        ids = [message["id"] for message in messages]
-        known = set(
-            Message.objects.filter(thread=run.thread_id, message_id__in=ids).values_list(
-                "message_id", flat=True
-            )
-        )
-        messages = [message for message in messages if message["id"] not in known]
-    return messages
-
-
-def _text(content: str | list[Any]) -> str:
-    """Of a message in parts, the parts that are text."""
-    if isinstance(content, str):
-        return content
-    parts = [part if isinstance(part, str) else part.get("text") for part in content]
-    return "\n".join(part for part in parts if isinstance(part, str))
-
-
-def _title(text: str) -> str:
-    """What an unnamed thread is called: its first message."""
-    title = " ".join(text.split())
-    return title if len(title) <= 60 else f"{title[:59]}…"
 
 
 @transaction.atomic(savepoint=False)

@@ -104,9 +104,9 @@ async def test_what_a_program_has_streamed_is_nothing_to_a_page(
 
     def turn() -> None:
         run = worker.begin("Refund it")
-        worker.announce("wire", run, mode="values", event="values", data={"messages": ["SECOND TELLING"]})
+        worker.wire(run, mode="values", event="values", data={"messages": ["SECOND TELLING"]})
         worker.stream(run, "a", "Let me ", "see.")
-        worker.announce("wire", run, mode="values", gap=True)
+        worker.wire(run, mode="values", gap=True)
 
     await in_database(turn)
     page = await Page().follow(socket)

@@ -32,7 +32,7 @@ def asked(thread: Thread) -> Run:
 
 
 def said(worker: Worker, run: Run, mode: str = "values", **data: Any) -> None:
-    worker.announce("wire", run, **{"mode": mode, "event": mode, "data": VALUES, **data})
+    worker.wire(run, **{"mode": mode, "event": mode, "data": VALUES, **data})
 
 
 def finished(run: Run, status: str = RunStatus.SUCCESS, **fields: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_log_that_is_gone_is_answered_from_the_row(thread: Thread, worker: Wor
 
 def test_what_was_too_large_for_the_log_is_answered_from_the_row(thread: Thread, worker: Worker) -> None:
     run = worker.start(asked(thread))
-    worker.announce("wire", run, mode="values", gap=True)
+    worker.wire(run, mode="values", gap=True)
     finished(run)
 
     assert names(heard(run)) == ["metadata", "values", "end"]
