@@ -58,7 +58,7 @@ def create_and_stream(request: ApiRequest, thread_id: UUID | None = None) -> Htt
     streams.refuse_one_more(request.user)
     cursor = streams.cursor_of(thread_id)
     run = starting.start(caller(request), thread_id, body)
-    watch = streams.Watch(run, caller(request), cursor)
+    watch = _watch(request, run, cursor)
     response = streams.as_events(watch, body.stream_mode, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/stream"
     response["Content-Location"] = path_of(run)
@@ -70,11 +70,17 @@ def create_and_wait(request: ApiRequest, thread_id: UUID | None = None) -> HttpR
     streams.refuse_one_more(request.user)
     cursor = streams.cursor_of(thread_id)
     run = starting.start(caller(request), thread_id, body)
-    watch = streams.Watch(run, caller(request), cursor)
+    watch = _watch(request, run, cursor)
     response = streams.as_outcome(watch, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/join"
     response["Content-Location"] = path_of(run)
     return response
+
+
+def _watch(request: ApiRequest, run: Run, cursor: str) -> streams.Watch:
+    who = caller(request)
+    session_key = request.session.session_key if who.how == "session" else None
+    return streams.Watch(run, who, cursor, session_key or "")
 
 
 def index(request: ApiRequest, thread_id: UUID) -> HttpResponse:
@@ -111,7 +117,7 @@ def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
         if not cancel_run(run):
             raise Problem(_("This run has ended: there is nothing to cancel."), 409)
     if flag(request, "wait"):
-        return streams.as_run(streams.Watch(run, caller(request), streams.cursor_of(run.thread_id)))
+        return streams.as_run(_watch(request, run, streams.cursor_of(run.thread_id)))
     return nothing(202)
 
 
@@ -126,7 +132,7 @@ def _mark_rolled_back(run: Run) -> None:
 def join(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
     run = get_run(request, thread_id, run_id)
     streams.refuse_one_more(request.user)
-    watch = streams.Watch(run, caller(request), streams.cursor_of(thread_id))
+    watch = _watch(request, run, streams.cursor_of(thread_id))
     return streams.as_outcome(watch, cancels=flag(request, "cancel_on_disconnect"))
 
 
@@ -136,7 +142,7 @@ def stream(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
     streams.refuse_one_more(request.user)
     after = request.headers.get("Last-Event-ID")
     cursor = streams.cursor_of(thread_id) if after is None else streams.cursor_from(after)
-    watch = streams.Watch(run, caller(request), cursor)
+    watch = _watch(request, run, cursor)
     modes = _modes(request) or (run.options or {}).get("stream_mode") or ["values"]
     response = streams.as_events(
         watch, modes, cancels=flag(request, "cancel_on_disconnect"), is_live=after is None

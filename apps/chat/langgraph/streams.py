@@ -18,6 +18,7 @@ from uuid import UUID
 from accounts.callers import Caller
 from accounts.models import ApiKey, User
 from accounts.scopes import PERMISSIONS, Scope
+from accounts.sessions import people_of
 from django.http import StreamingHttpResponse
 from django.utils.translation import gettext as _
 from redis.exceptions import RedisError
@@ -47,6 +48,8 @@ class Watch:
     run: Run
     caller: Caller
     cursor: str
+    session_key: str = ""
+    """Of a page that watches: it ends with the sign-out."""
 
 
 @dataclass(frozen=True)
@@ -245,8 +248,9 @@ def _standing(watch: Watch) -> Standing:
     may_chat = user.is_active and user.has_perm(PERMISSIONS[Scope.CHAT])
     key_id = watch.caller.key_id
     has_key = key_id is None or not ApiKey.objects.get(pk=key_id).has_ended
+    is_signed_in = not watch.session_key or watch.session_key in people_of({watch.session_key})
     is_theirs = run.thread.owner_id == user.pk and (is_ended or run.thread.deleted_at is None)
-    return Standing(is_ended, may_chat and has_key and is_theirs)
+    return Standing(is_ended, may_chat and has_key and is_signed_in and is_theirs)
 
 
 def _end_of(run: Run) -> tuple[Run, ThreadState | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from accounts import keys
 from accounts.callers import Caller
 from accounts.models import ApiKey
 from accounts.scopes import EVERY_SCOPE
+from django.conf import settings
+from django.test import Client
 from runtime import events, hub, runs
 from runtime.models import Run, RunStatus, Thread, ThreadState
 
@@ -40,10 +43,14 @@ def finished(run: Run, status: str = RunStatus.SUCCESS, **fields: Any) -> None:
     run.finish(status, **fields)
 
 
-def heard(run: Run, cursor: str = events.START, *modes: str, key: ApiKey | None = None) -> list[Any]:
+def heard(
+    run: Run, cursor: str = events.START, *modes: str, key: ApiKey | None = None, session: str = ""
+) -> list[Any]:
     """The frames of a stream, (event, data, id) each; a heartbeat is its text."""
     caller = Caller(run.thread.owner, EVERY_SCOPE, "key" if key else "session", key.pk if key else None)
-    response = streams.as_events(streams.Watch(run, caller, cursor), list(modes or ["values"]), cancels=False)
+    response = streams.as_events(
+        streams.Watch(run, caller, cursor, session), list(modes or ["values"]), cancels=False
+    )
 
     async def whole() -> list[str]:
         try:
@@ -151,6 +158,35 @@ def test_who_may_no_longer_listen_hears_nothing_more(
             thread.withdraw_from_owner()
 
     assert names(heard(run, key=key)) == ["metadata", ": heartbeat"]
+
+
+def test_a_page_that_signed_out_hears_nothing_more(
+    thread: Thread, worker: Worker, alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BEAT", 0.2)
+    session = alices.cookies[settings.SESSION_COOKIE_NAME].value
+    run = worker.start(asked(thread))
+    alices.logout()
+
+    assert names(heard(run, session=session)) == ["metadata", ": heartbeat"]
+    finished(run)
+
+
+def test_a_page_that_is_signed_in_hears_the_end(
+    thread: Thread, worker: Worker, alices: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = alices.cookies[settings.SESSION_COOKIE_NAME].value
+    run = worker.start(asked(thread))
+    monkeypatch.setattr(streams, "BEAT", 0.2)
+    ending = threading.Timer(1.0, finished, [run])
+    ending.start()
+
+    frames = names(heard(run, session=session))
+    ending.join()
+
+    assert frames[0] == "metadata"
+    assert frames[-1] == "end"
+    assert frames.count(": heartbeat") >= 2
 
 
 def test_one_person_has_only_so_many_streams_open(
