@@ -13,6 +13,7 @@ from accounts.callers import Caller
 from accounts.models import ApiKey
 from accounts.scopes import EVERY_SCOPE
 from django.conf import settings
+from django.db import connections
 from django.test import Client
 from runtime import events, hub, runs
 from runtime.models import Run, RunStatus, Thread, ThreadState
@@ -178,7 +179,14 @@ def test_a_page_that_is_signed_in_hears_the_end(
     session = alices.cookies[settings.SESSION_COOKIE_NAME].value
     run = worker.start(asked(thread))
     monkeypatch.setattr(streams, "BEAT", 0.2)
-    ending = threading.Timer(1.0, finished, [run])
+
+    def end() -> None:
+        try:
+            finished(run)
+        finally:
+            connections.close_all()
+
+    ending = threading.Timer(1.0, end)
     ending.start()
 
     frames = names(heard(run, session=session))
