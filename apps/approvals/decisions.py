@@ -205,6 +205,13 @@ def may_answer(user: User, tool_call: ToolCall) -> list[DecisionType]:
     return cast("list[DecisionType]", outcomes.allowed(asked))
 
 
+def takes(tool_call: ToolCall) -> list[DecisionType]:
+    """What may be said to the question that is open on the call."""
+    request = ApprovalRequest.objects.filter(tool_call=tool_call, status=RequestStatus.PENDING)
+    asked = request.select_related("tool_call", "version").first()
+    return cast("list[DecisionType]", outcomes.allowed(asked)) if asked else []
+
+
 def answer_form(tool_call: ToolCall, data: QueryDict | None = None) -> AnswerForm:
     """The form for the answer to a question of a graph."""
     form = AnswerForm(tool_call.args_schema, data)

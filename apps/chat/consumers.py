@@ -109,7 +109,7 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                         break
                     if refusal := await self._late_refusal():
                         return refusal
-                    await self._send_events(batch)
+                    await self._send_events([event for event in batch if event["event"] != "wire"])
             cursor = await self._send_reset()
 
     async def _late_refusal(self) -> int:

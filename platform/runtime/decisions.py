@@ -57,6 +57,10 @@ class Decisions(Protocol):
         """What is asked about the call now; None when nothing is."""
         ...
 
+    def takes(self, tool_call: ToolCall) -> list[DecisionType]:
+        """The kinds of decision that what is asked about it now allows, whoever decides; empty when nothing is."""
+        ...
+
     def may_answer(self, user: User, tool_call: ToolCall) -> list[DecisionType]:
         """What the requester may say to it in the chat; empty where others decide."""
         ...
@@ -84,6 +88,10 @@ def withdraw(user: User, tool_call_id: UUID) -> ToolCall:
 def asked(tool_call: ToolCall) -> Asked | None:
     """For who may see the call. None when nothing is configured, too: the page says less then."""
     return configured().asked(tool_call) if getattr(settings, "COUNTERSIGN_DECISIONS", None) else None
+
+
+def takes(tool_call: ToolCall) -> list[DecisionType]:
+    return configured().takes(tool_call) if getattr(settings, "COUNTERSIGN_DECISIONS", None) else []
 
 
 def may_answer(user: User, tool_call: ToolCall) -> list[DecisionType]:

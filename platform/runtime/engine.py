@@ -19,7 +19,8 @@ from langgraph.runtime import RunControl
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
-from runtime import llm, runs, signals
+from runtime import calls, llm, runs, signals
+from runtime.answers import Answers
 from runtime.checkpoints import open_checkpointer
 from runtime.context import RunContext
 from runtime.database import in_database
@@ -73,6 +74,8 @@ class Engine:
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._stack = AsyncExitStack()
         self._graphs: Graphs
+        self._answers: Answers
+        self._answering: set[asyncio.Task[None]] = set()
         self._redis: AsyncRedis
         self._renewed_at = self._loop.time()
         self._watches: list[asyncio.Task[None]] = []
@@ -123,14 +126,13 @@ class Engine:
         self._stack.push_async_callback(self._redis.aclose, close_connection_pool=True)
         self._stack.push_async_callback(llm.close)
         self._graphs = Graphs(await self._stack.enter_async_context(open_checkpointer()))
+        self._answers = Answers(self._graphs, self._redis)
         watches: list[tuple[float, Callable[[], Coroutine[Any, Any, None]]]] = [
             (settings.RUN_HEARTBEAT, self._renew),
             (RECONCILE_INTERVAL, self._reconcile),
         ]
         self._watches = [self._loop.create_task(_every(interval, work)) for interval, work in watches]
-        self._watches += [
-            self._loop.create_task(each) for each in (self._listen_for_stops(), self._watch_loop())
-        ]
+        self._watches += [self._loop.create_task(each) for each in (self._listen(), self._watch_loop())]
 
     async def _close(self) -> None:
         for watch in self._watches:
@@ -204,16 +206,32 @@ class Engine:
             self._unasked.add(task := self._loop.create_task(self._claim_and_perform(str(run_id))))
             task.add_done_callback(self._unasked.discard)
 
-    async def _listen_for_stops(self) -> None:
+    async def _listen(self) -> None:
+        """For stops, and for short questions."""
+        channels = [runs.STOP_CHANNEL] if self._alone else [runs.STOP_CHANNEL, calls.NEWS]
         while True:
             with suppress(RedisError, OSError):
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-                    await pubsub.subscribe(runs.STOP_CHANNEL)
+                    await pubsub.subscribe(*channels)
                     while True:
                         message = await pubsub.get_message(timeout=5.0)
                         if message is not None:
-                            self._stop(UUID(message["data"]))
+                            self._hear(message["channel"], message["data"])
             await asyncio.sleep(1.0)  # Redis is away; the heartbeat finds stops meanwhile
+
+    def _hear(self, channel: str, data: str) -> None:
+        if channel == runs.STOP_CHANNEL:
+            self._stop(UUID(data))
+        elif not self._draining:
+            self._answering.add(task := self._loop.create_task(self._answers.take_one()))
+            task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._answering.discard(task)
+        if not task.cancelled() and task.exception() is not None:  # who asked hears nothing, and says so
+            logger.warning(
+                "call not answered", exc_info=task.exception(), extra={"action": "call_unanswered"}
+            )
 
     async def _watch_loop(self) -> None:
         """Says when an asynchronous node or tool that blocks has held up every run of this worker."""

@@ -83,6 +83,22 @@ class AlreadyDecided(RuntimeRefusal):
     status = 409
 
 
+class NoWorker(RuntimeRefusal):
+    """Only a worker knows the answer, and none gave it in time."""
+
+    status = 503
+    retry_after = 5
+    message = _("No worker answered in time. Nothing was changed: try again in a moment.")
+
+
+class CallRefused(RuntimeRefusal):
+    """A worker was asked, and says why not."""
+
+    def __init__(self, message: Any = None, status: int = 409) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class LeaseLost(Exception):
     """Another attempt owns the run: stop at once and write nothing more."""
 

@@ -19,6 +19,18 @@ QUESTION = "interrupt"  # the tool's name by which policy rules speak of questio
 DECISIONS = ("approve", "edit", "reject", "respond")
 NAME_LIMIT = 100  # characters of an action's name
 
+# What clients of LangGraph's older HumanInterrupt answer with: a list of one.
+HUMAN_RESPONSES = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 1,
+    "items": {
+        "type": "object",
+        "properties": {"type": {"enum": ["accept", "ignore", "response", "edit"]}, "args": {}},
+        "required": ["type"],
+    },
+}
+
 REF = "#/$defs/"
 
 Schema = dict[str, Any]
@@ -143,6 +155,8 @@ def _question(interrupt: Interrupt) -> ledger.Proposal:
     if len(text) > ledger.RESULT_LIMIT:
         value = ledger.kept(text)
     schema = interrupt.response_schema or _of(interrupt.value, "response_schema")
+    if not schema and _is_human_interrupt(interrupt.value):
+        schema = HUMAN_RESPONSES
     return ledger.Proposal(
         task_id=interrupt.id,
         call_id="0",
@@ -155,6 +169,12 @@ def _question(interrupt: Interrupt) -> ledger.Proposal:
         kind=CallKind.QUESTION,
         takes=("respond", "reject"),
     )
+
+
+def _is_human_interrupt(value: Any) -> bool:
+    """LangGraph's older form, alone or in a list: asked by the graph about an action of its own."""
+    asked = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return isinstance(asked, dict) and isinstance(asked.get("action_request"), dict) and "config" in asked
 
 
 def is_usable(schema: Schema) -> bool:

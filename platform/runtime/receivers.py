@@ -9,7 +9,7 @@ from django.db import transaction
 from django.dispatch import receiver
 
 from runtime import events, runs, signals
-from runtime.models import Message, Run, ToolCall
+from runtime.models import Message, Run, RunStatus, ToolCall
 
 
 @receiver(signals.message_added)
@@ -28,5 +28,11 @@ def announce_tool_call(tool_call: ToolCall, **_: Any) -> None:
 def announce_run(run: Run, **_: Any) -> None:
     data = {"status": run.status, "attempt": run.attempt}
     transaction.on_commit(partial(events.announce, run.thread_id, "run", run.pk, data))
+    if not run.is_active and run.status != RunStatus.WAITING and _goes_with_its_thread(run):
+        run.thread.withdraw_from_owner()
     if not run.is_active:
         transaction.on_commit(lambda: runs.enqueue(runs.next_of(run.thread_id)))
+
+
+def _goes_with_its_thread(run: Run) -> bool:
+    return run.options is not None and run.options.get("on_completion") == "delete"

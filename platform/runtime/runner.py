@@ -21,7 +21,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, interrupts, ledger, pace, signals, tools
+from runtime import database, events, interrupts, ledger, pace, signals, snapshots, tools
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
@@ -29,12 +29,15 @@ from runtime.exceptions import LeaseLost, LimitReached, Unanswerable
 from runtime.llm import explain
 from runtime.models import Message, Role, Run, RunStatus, message_key
 from runtime.repair import mends
+from runtime.wire import WireStream
 
 logger = logging.getLogger(__name__)
 
 END_SOON = 0.05  # seconds for which a message waits to be written with the run's end
 TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they ended
 CLAIMS = 20  # of one run: after so many it is not the database that is wrong
+NO_CHECKPOINT = "none"  # an id that none has
+READ_LIMIT = 10.0  # seconds to read a state that programs want
 OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -50,18 +53,16 @@ class Runner:
         self._checkpointer = cast(BaseCheckpointSaver[Any], graph.checkpointer)
         self._control = control
         self._context = context
-        self._stream = TokenStream(events.Writer(redis, run.thread_id, run.pk), run.pk)
+        writer = events.Writer(redis, run.thread_id, run.pk)
+        self._stream = TokenStream(writer, run.pk)
+        self._wire = None if run.options is None else WireStream(writer, run)
         self._tokens = (0, 0)
         self._seen: set[str] = set()
         self._unsaved: list[tuple[str, str]] = []
         """(id, text) of messages that are still to be written."""
         self._saving = asyncio.Lock()
         self._later: asyncio.Task[None] | None = None  # kept: the loop itself would forget it
-        self._config: RunnableConfig = {
-            "configurable": {"thread_id": str(run.thread_id)},
-            "metadata": {"run_id": str(run.pk)},
-            "recursion_limit": settings.RUN_STEP_LIMIT,
-        }
+        self._config = _config_of(run)
 
     async def execute(self) -> None:
         """Brings the run to an end, or gives it back. Raises LeaseLost, and what a database that is away raises."""
@@ -121,16 +122,12 @@ class Runner:
         return interrupted
 
     def _events(self, payload: Any) -> AsyncGenerator[tuple[str, Any]]:
-        return cast(
-            AsyncGenerator[tuple[str, Any]],
-            self._graph.astream(
-                payload,
-                self._config,
-                stream_mode=["messages", "updates"],
-                durability="sync",  # a tool's effect must never outlive the checkpoint that proposed it
-                control=self._control,
-            ),
-        )
+        # A tool's effect must never outlive the checkpoint that proposed it.
+        options: dict[str, Any] = {"durability": "sync", "control": self._control}
+        if self._wire is not None:
+            return self._wire.follow(self._graph, payload, self._config, **options)
+        stream = self._graph.astream(payload, self._config, stream_mode=["messages", "updates"], **options)
+        return cast(AsyncGenerator[tuple[str, Any]], stream)
 
     async def _payload(self) -> Any:
         """What to call the graph with: the input, the answers to its interrupts, None to go on, or NOTHING_LEFT."""
@@ -175,16 +172,21 @@ class Runner:
         if self._run.replaces_id is None:
             return
         began = await in_database(_first_of_turn, self._run.replaces_id)
-        saver = self._checkpointer
-        made = [saved async for saved in saver.alist(self._config, filter={"run_id": str(began)})]
+        has_begun, before = await self._before(began)
+        if before is not None:
+            self._config["configurable"]["checkpoint_id"] = before
+        elif has_begun:
+            await self._checkpointer.adelete_thread(str(self._run.thread_id))
+
+    async def _before(self, run_id: UUID) -> tuple[bool, str | None]:
+        """Whether the run came to a checkpoint, and the id of the one before it."""
+        saver, where = self._checkpointer, _where(self._run)
+        made = [saved async for saved in saver.alist(where, filter={"run_id": str(run_id)})]
         if not made:
-            return
+            return False, None
         # Not its parent: a turn stopped at its first token may not have written the checkpoint it began with.
-        before = [saved async for saved in saver.alist(self._config, before=made[-1].config, limit=1)]
-        if before:
-            self._config["configurable"]["checkpoint_id"] = before[0].checkpoint["id"]
-        else:
-            await saver.adelete_thread(str(self._run.thread_id))
+        before = [saved async for saved in saver.alist(where, before=made[-1].config, limit=1)]
+        return True, before[0].checkpoint["id"] if before else None
 
     async def _resting_status(self) -> str:
         state = await self._graph.aget_state(self._config)
@@ -246,9 +248,40 @@ class Runner:
 
     async def _finish(self, status: str, **fields: Any) -> None:
         await self._stream.flush()
+        rest = await self._at_rest(status)
         async with self._saving:
             unsaved, self._unsaved = self._unsaved, []
-            await in_database(_end, self._run, status, unsaved, tokens=self._tokens, **fields)
+            await in_database(_end, self._run, status, unsaved, rest, tokens=self._tokens, **fields)
+
+    async def _at_rest(self, status: str) -> StateSnapshot | None:
+        """What programs are told of the end; None when none asked, or it can't be read: then they ask for it."""
+        if self._wire is None:
+            return None
+        try:
+            async with asyncio.timeout(READ_LIMIT):
+                rest = await self._graph.aget_state(await self._resting_place(status))
+                if status == RunStatus.WAITING:
+                    shown = await in_database(
+                        snapshots.shown_interrupts, self._run.thread_id, rest.interrupts
+                    )
+                    asked = [snapshots.public(each) for each in shown.values()]
+                    await self._wire.interrupted(snapshots.state_values(rest), asked)
+        except Exception:
+            logger.warning(
+                "state not read", exc_info=True, extra={"action": "state_unread", "run_id": str(self._run.pk)}
+            )
+            rest = None
+        await self._wire.flush()
+        return rest
+
+    async def _resting_place(self, status: str) -> RunnableConfig:
+        """The newest checkpoint; of a turn that is undone, the one before it."""
+        where = _where(self._run)
+        if status == RunStatus.CANCELLED and await in_database(_is_rolled_back, self._run):
+            began = await in_database(_first_of_turn, self._run.pk)
+            before = (await self._before(began))[1]
+            where["configurable"]["checkpoint_id"] = before or NO_CHECKPOINT
+        return where
 
     async def _stopped(self) -> None:
         """A person pressed Stop: what was said so far stays, marked as cut off."""
@@ -280,6 +313,15 @@ class Runner:
         if unfinished:
             await self._save()
             await in_database(_save_messages, self._run, [unfinished], is_partial=True)
+
+
+def _where(run: Run) -> RunnableConfig:
+    """The newest checkpoint of its thread."""
+    return {"configurable": {"thread_id": str(run.thread_id)}}
+
+
+def _is_rolled_back(run: Run) -> bool:
+    return Run.objects.filter(pk=run.pk, options__rolls_back=True).exists()
 
 
 def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
@@ -418,12 +460,31 @@ def _with_repair(run: Run, state: StateSnapshot) -> dict[str, Any]:
 
 
 @transaction.atomic
-def _end(run: Run, status: str, unsaved: list[tuple[str, str]], **fields: Any) -> None:
+def _end(
+    run: Run, status: str, unsaved: list[tuple[str, str]], rest: StateSnapshot | None, **fields: Any
+) -> None:
     run.hold()
     _insert(run, unsaved)
     if status != RunStatus.WAITING:
         ledger.abandon(run)
+    if rest is not None:
+        snapshots.save(run.thread_id, run, rest)
     run.finish(status, **fields)
+
+
+def _config_of(run: Run) -> RunnableConfig:
+    """Of a program's configuration all but what decides where, and how far, the graph runs."""
+    given: dict[str, Any] = run.config or {}
+    config: RunnableConfig = {
+        "configurable": {**given.get("configurable", {}), "thread_id": str(run.thread_id)},
+        "metadata": {**(run.metadata or {}), "run_id": str(run.pk)},
+        "recursion_limit": min(
+            given.get("recursion_limit", settings.RUN_STEP_LIMIT), settings.RUN_STEP_LIMIT
+        ),
+    }
+    if given.get("tags"):
+        config["tags"] = given["tags"]
+    return config
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -22,8 +23,10 @@ from rq.serializers import JSONSerializer
 from runtime import admission, audit, ledger, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
-from runtime.models import Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
+from runtime.said import said_in, title_of
+from runtime.schemas import RunFields
 from runtime.testpoints import testpoint
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,11 @@ QUEUE = "interactive"
 STOP_CHANNEL = "runs:stop"
 ROOM_KEY = "runs:room"  # written to see whether Redis takes anything
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
+
+GRAPH = "graph_id"  # in a thread's metadata from the first time on that a program runs it
+
+fields_of_resume: ContextVar[RunFields | None] = ContextVar("fields_of_resume", default=None)
+"""Set around a decision by who wants the run that it resumes to have these; else it inherits."""
 
 
 def send_message(thread: Thread, user: User, text: str, *, when_busy: WhenBusy = "enqueue") -> Run:
@@ -57,11 +65,14 @@ def create_run(
     command: dict[str, Any] | None = None,
     when_busy: WhenBusy = "enqueue",
     when_waiting: WhenWaiting | None = None,
+    assistant: Assistant | None = None,
+    fields: RunFields | None = None,
 ) -> Run:
     """Writes a pending run, its human messages, and wakes a worker after the commit.
 
     `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
     waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
+    `assistant`: in place of the thread's, which it becomes. `fields`: what a program wants kept with the run.
     """
     thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     stopped: list[Run] = []
@@ -71,8 +82,23 @@ def create_run(
         stopped = admission.runs_to_stop(thread, when_busy)
     for run in stopped:
         cancel_run(run)
+    if assistant is not None and assistant.pk != thread.assistant_id:
+        thread.assistant = assistant
+        thread.save(update_fields=["assistant"])
+    is_programs = GRAPH in thread.metadata  # a program uses it too, and reads what it comes to
+    if fields is None and is_programs:
+        fields = {"options": {"stream_mode": []}}
     replaces = stopped[0] if stopped and when_busy == "rollback" else None
-    return _write(thread, user.pk, input=input, command=command, replaces=replaces)
+    if replaces is None and is_programs:
+        replaces = _rolled_back(thread)
+    return _write(thread, user.pk, input=input, command=command, replaces=replaces, **(fields or {}))
+
+
+def _rolled_back(thread: Thread) -> Run | None:
+    """The last run of the thread, if it was stopped as if it had never been."""
+    newest = thread.runs.order_by("-created_at").first()
+    is_undone = newest is not None and newest.status == RunStatus.CANCELLED
+    return newest if newest and is_undone and (newest.options or {}).get("rolls_back") else None
 
 
 def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fields: Any) -> Run:
@@ -83,30 +109,31 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     waiting = (
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
+    if waiting is not None:
+        fields = {**_inherited(waiting), **(fields_of_resume.get() or {}), **fields}
     run = Run.objects.create(
         id=run_id,
         thread=thread,
-        assistant_id=thread.assistant_id,
+        assistant_id=waiting.assistant_id if waiting else thread.assistant_id,
         user_id=user_id,
         command=command,
         resumes=waiting,
         **fields,
     )
-    for message in (run.input or {}).get("messages", []):
+    for message in said_in(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
         )
         signals.message_added.send(Message, message=row)
-        thread.title = thread.title or _title(row.content)
+        thread.title = thread.title or title_of(row.content)
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
 
 
-def _title(text: str) -> str:
-    """What an unnamed thread is called: its first message."""
-    title = " ".join(text.split())
-    return title if len(title) <= 60 else f"{title[:59]}…"
+def _inherited(waiting: Run) -> dict[str, Any]:
+    """What the run that goes on has of the one that waited."""
+    return {name: getattr(waiting, name) for name in ("metadata", "config", "context", "options")}
 
 
 @transaction.atomic(savepoint=False)

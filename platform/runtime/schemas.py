@@ -11,6 +11,7 @@ EventName = Literal[
     "snapshot",  # all its text so far: sent when the log was lost and begun again
     "message",  # a whole message is in the database
     "tool_call",  # a tool call's row changed
+    "wire",  # what a program asked to be streamed, in its own words: `WireData`
     "reset",  # the reader's cursor is no longer in the log: render from the database and go on from `id`
 ]
 
@@ -42,3 +43,52 @@ class Decision(TypedDict, total=False):
     """Of the arguments the person saw: a decision on other arguments is refused."""
     override: bool
     """Break-glass: decides in place of whoever was asked. Needs the permission and a `message`; it is marked."""
+
+
+class RunOptions(TypedDict, total=False):
+    """How a program wants its run. All of it is asked for; none of it gives a right."""
+
+    stream_mode: list[str]
+    """None of them: only the state it leaves is wanted."""
+    stream_subgraphs: bool
+    multitask_strategy: str
+    on_completion: Literal["delete", "keep"]
+    """delete: the thread goes with the end of its run."""
+    on_disconnect: Literal["cancel", "continue"]
+    durability: str
+    rolls_back: bool
+    """It was stopped, and the next run begins where this one's turn began."""
+
+
+class RunFields(TypedDict, total=False):
+    """What a run keeps for the program that began it; a run that resumes it inherits them."""
+
+    metadata: dict[str, Any]
+    config: dict[str, Any]
+    context: Any
+    options: RunOptions
+
+
+class WireData(TypedDict, total=False):
+    """The data of a "wire" event."""
+
+    mode: str
+    """The stream mode it belongs to."""
+    event: str
+    """What the program hears it as: the mode, perhaps with the namespace of a subgraph."""
+    data: Any
+    gap: bool
+    """In place of data: it was too large, and whoever reads this asks the database at the end."""
+
+
+class ShownInterrupt(TypedDict, total=False):
+    """A pending interrupt as programs see it."""
+
+    id: str
+    value: Any
+    response_schema: dict[str, Any]
+    task_id: str
+    calls: list[str]
+    """The tool calls it asks about, in its order. Not for programs."""
+    digest: str
+    """Of the arguments shown, where it asks about a call of the gateway. Not for programs."""

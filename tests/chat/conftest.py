@@ -98,6 +98,10 @@ class Worker:
     def announce(self, event: EventName, run: Run, **data: Any) -> None:
         events.announce(self.thread.pk, event, run.pk, data)
 
+    def wire(self, run: Run, **data: Any) -> None:
+        """What a program asked to be streamed."""
+        events.announce(self.thread.pk, "wire", run.pk, data)
+
     def forget(self) -> None:
         """Redis loses everything."""
         redis_client().flushdb()

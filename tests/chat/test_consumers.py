@@ -96,6 +96,26 @@ async def test_frames_lead_to_what_a_fresh_page_shows(
     assert 'data-status="running"' in page.composer
 
 
+async def test_what_a_program_has_streamed_is_nothing_to_a_page(
+    connect: Connect, alices: Client, worker: Worker
+) -> None:
+    socket = connect(alices)
+    await socket.connect()
+
+    def turn() -> None:
+        run = worker.begin("Refund it")
+        worker.wire(run, mode="values", event="values", data={"messages": ["SECOND TELLING"]})
+        worker.stream(run, "a", "Let me ", "see.")
+        worker.wire(run, mode="values", gap=True)
+
+    await in_database(turn)
+    page = await Page().follow(socket)
+
+    assert page.items == await in_database(fresh, worker.thread)
+    assert "Let me see." in "".join(page.items.values())
+    assert "SECOND TELLING" not in "".join(page.items.values())
+
+
 async def test_a_page_that_comes_back_gets_what_it_missed_once(
     connect: Connect, alices: Client, worker: Worker
 ) -> None:

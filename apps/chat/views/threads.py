@@ -15,9 +15,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 from runtime import runs
 from runtime.exceptions import RuntimeRefusal
-from runtime.models import ACTIVE, HOLDS_INPUT, UNSETTLED, Assistant, Thread
+from runtime.models import Assistant, Thread
 
 from apps.chat.access import USE_CHAT, ChatRequest, chat_user_required, get_thread_for
+from apps.chat.deleting import delete_thread
 from apps.chat.forms import MessageForm, NewThreadForm, TitleForm
 from apps.chat.sidebar import page_of_threads
 from apps.chat.timeline import FilledIn, composer_of, snapshot
@@ -147,26 +148,13 @@ def delete(request: ChatRequest, thread_id: UUID) -> HttpResponse:
     thread = get_thread_for(request.user, thread_id)
     if request.method != "POST":
         return render(request, "chat/thread_confirm_delete.html", {"thread": thread})
-    with transaction.atomic():
-        Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-        error = _obstacle(thread)
-        if not error:
-            thread.withdraw_from_owner()
+    error = delete_thread(thread)
     if error:
         return render(
             request, "chat/thread_confirm_delete.html", {"thread": thread, "error": error}, status=409
         )
     messages.success(request, _("“%(title)s” was deleted.") % {"title": thread})
     return redirect("chat-home")
-
-
-def _obstacle(thread: Thread) -> str:
-    """Why the thread can't be deleted now; empty when it can."""
-    if thread.runs.filter(status__in=ACTIVE).exists():
-        return _("The assistant is still at work here. Stop it, then delete the thread.")
-    if thread.tool_calls.filter(state__in={*UNSETTLED, *HOLDS_INPUT}).exists():
-        return _("A tool call of this thread waits for a decision. Withdraw it, then delete the thread.")
-    return ""
 
 
 def first_error(form: Any) -> str:

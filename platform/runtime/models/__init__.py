@@ -10,6 +10,7 @@ string.
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, assistant_id_for
 from runtime.models.runs import ACTIVE, Run, RunStatus
+from runtime.models.states import ThreadState
 from runtime.models.threads import Message, Role, Thread, message_key
 from runtime.models.tool_calls import (
     HOLDS_INPUT,
@@ -35,6 +36,7 @@ __all__ = [
     "Run",
     "RunStatus",
     "Thread",
+    "ThreadState",
     "ToolCall",
     "ToolState",
     "assistant_id_for",

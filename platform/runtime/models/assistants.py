@@ -28,6 +28,8 @@ class Assistant(models.Model):
     """Up to four messages offered when a thread is empty: a list of strings."""
     config = models.JSONField(_("configuration"), default=dict, blank=True)
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    description_of_graph = models.JSONField(_("description of the graph"), null=True, blank=True)
+    """Its schemas and its drawing, as a worker last told them: `{"schemas": …, "graph": …}`."""
     is_active = models.BooleanField(_("offered to people"), default=True)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)

@@ -112,6 +112,15 @@ class Run(models.Model):
     )
     input = models.JSONField(_("input"), null=True, blank=True)
     command = models.JSONField(_("command"), null=True, blank=True)
+    metadata = models.JSONField(_("metadata"), null=True, blank=True)
+    config = models.JSONField(_("configuration"), null=True, blank=True)
+    """Of the graph, as the program that began the run gave it; never thread or checkpoint."""
+    context = models.JSONField(_("context"), null=True, blank=True)
+    """What the graph finds as its runtime's context."""
+    options = models.JSONField(_("options"), null=True, blank=True)
+    """How a program wants it (`schemas.RunOptions`). Null: a page began it, and nobody streams its steps."""
+    hidden_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+    """Set when its owner deletes it: no program sees it any more. Its tool calls stay."""
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     """Counts claims and fences writes: what an earlier attempt still wants to write is refused."""
     drains = models.PositiveIntegerField(_("given back"), default=0)

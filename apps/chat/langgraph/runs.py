@@ -1,0 +1,160 @@
+"""Runs: begun, watched, waited for, stopped. Those without a thread get one that goes with their end."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+from runtime.models import Run, RunStatus, Thread
+from runtime.runs import cancel_run
+
+from apps.chat.langgraph import shapes, starting, streams
+from apps.chat.langgraph.bodies import MODES, RunCreate
+from apps.chat.langgraph.http import (
+    ApiRequest,
+    Problem,
+    answered,
+    body_of,
+    caller,
+    flag,
+    nothing,
+    number,
+    told,
+)
+from apps.chat.langgraph.threads import get_thread, mark
+
+# Which of our statuses are one of theirs.
+STATUSES = {
+    "pending": [RunStatus.PENDING],
+    "running": [RunStatus.RUNNING],
+    "success": [RunStatus.SUCCESS, RunStatus.WAITING],
+    "error": [RunStatus.ERROR],
+    "timeout": [RunStatus.TIMEOUT],
+    "interrupted": [RunStatus.CANCELLED],
+}
+
+
+def path_of(run: Run) -> str:
+    """Relative to the API's root: clients put their own address in front."""
+    return f"/threads/{run.thread_id}/runs/{run.pk}"
+
+
+def get_run(request: ApiRequest, thread_id: UUID, run_id: UUID) -> Run:
+    thread = get_thread(request.user, thread_id)
+    return get_object_or_404(Run, pk=run_id, thread=thread, hidden_at__isnull=True)
+
+
+def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
+    run = starting.start(caller(request), thread_id, body_of(request, RunCreate))
+    return answered(shapes.of_run(run), **{"Content-Location": path_of(run)})
+
+
+def create_and_stream(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponseBase:
+    body = body_of(request, RunCreate)
+    streams.refuse_one_more(request.user)
+    cursor = streams.cursor_of(thread_id)
+    run = starting.start(caller(request), thread_id, body)
+    watch = _watch(request, run, cursor)
+    response = streams.as_events(watch, body.stream_mode, cancels=body.on_disconnect == "cancel")
+    response["Location"] = f"{path_of(run)}/stream"
+    response["Content-Location"] = path_of(run)
+    return response
+
+
+def create_and_wait(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponseBase:
+    body = body_of(request, RunCreate)
+    streams.refuse_one_more(request.user)
+    cursor = streams.cursor_of(thread_id)
+    run = starting.start(caller(request), thread_id, body)
+    watch = _watch(request, run, cursor)
+    response = streams.as_outcome(watch, cancels=body.on_disconnect == "cancel")
+    response["Location"] = f"{path_of(run)}/join"
+    response["Content-Location"] = path_of(run)
+    return response
+
+
+def _watch(request: ApiRequest, run: Run, cursor: str) -> streams.Watch:
+    who = caller(request)
+    session_key = request.session.session_key if who.how == "session" else None
+    return streams.Watch(run, who, cursor, session_key or "")
+
+
+def index(request: ApiRequest, thread_id: UUID) -> HttpResponse:
+    found = get_thread(request.user, thread_id).runs.filter(hidden_at__isnull=True)
+    if status := request.GET.get("status"):
+        if status not in STATUSES:
+            raise Problem(_("status: one of %(names)s.") % {"names": ", ".join(STATUSES)})
+        found = found.filter(status__in=STATUSES[status])
+    limit, offset = number(request, "limit", 10, most=1000), number(request, "offset", 0, most=1_000_000)
+    return answered([shapes.of_run(run) for run in found.order_by("-created_at")[offset : offset + limit]])
+
+
+def show(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponse:
+    return answered(shapes.of_run(get_run(request, thread_id, run_id)))
+
+
+def delete(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponse:
+    run = get_run(request, thread_id, run_id)
+    # What waits is decided in the queue, and its run is looked for there.
+    ended = Run.objects.filter(pk=run.pk, ended_at__isnull=False).exclude(status=RunStatus.WAITING)
+    if not ended.update(hidden_at=Now()):
+        return told(_("This run has not ended. Cancel it first."), 409)
+    return nothing()
+
+
+def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
+    run = get_run(request, thread_id, run_id)
+    action = request.GET.get("action", "interrupt")
+    if action not in ("interrupt", "rollback"):
+        raise Problem(_("action: interrupt or rollback."))
+    with transaction.atomic():
+        if action == "rollback" and run.is_active:
+            _mark_rolled_back(run)
+        if not cancel_run(run):
+            raise Problem(_("This run has ended: there is nothing to cancel."), 409)
+    if flag(request, "wait"):
+        return streams.as_run(_watch(request, run, streams.cursor_of(run.thread_id)))
+    return nothing(202)
+
+
+def _mark_rolled_back(run: Run) -> None:
+    """Gone for programs; the next run begins where its turn began."""
+    thread = Thread.objects.select_for_update(no_key=True).get(pk=run.thread_id)
+    mark(thread, run.assistant)
+    options = {**(run.options or {}), "rolls_back": True}
+    Run.objects.filter(pk=run.pk).update(options=options, hidden_at=Now())
+
+
+def join(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
+    run = get_run(request, thread_id, run_id)
+    streams.refuse_one_more(request.user)
+    watch = _watch(request, run, streams.cursor_of(thread_id))
+    return streams.as_outcome(watch, cancels=flag(request, "cancel_on_disconnect"))
+
+
+def stream(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
+    """From strictly after Last-Event-ID; -1 is from the run's beginning, none is from now."""
+    run = get_run(request, thread_id, run_id)
+    streams.refuse_one_more(request.user)
+    after = request.headers.get("Last-Event-ID")
+    cursor = streams.cursor_of(thread_id) if after is None else streams.cursor_from(after)
+    watch = _watch(request, run, cursor)
+    modes = _modes(request) or (run.options or {}).get("stream_mode") or ["values"]
+    response = streams.as_events(
+        watch, modes, cancels=flag(request, "cancel_on_disconnect"), is_live=after is None
+    )
+    response["Content-Location"] = path_of(run)
+    return response
+
+
+def _modes(request: ApiRequest) -> list[str]:
+    """Of the query: a key several times, or once with a JSON array."""
+    given = request.GET.getlist("stream_mode")
+    names = [name.strip().strip('"') for text in given for name in text.strip("[] ").split(",")]
+    if unknown := [name for name in names if name and name not in MODES]:
+        raise Problem(_("stream_mode: there is no %(names)s.") % {"names": ", ".join(unknown)[:100]})
+    return [name for name in names if name]

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from apps.chat.langgraph import assistants, runs, server, states, threads
+from apps.chat.langgraph.http import route
+
+EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+A = "assistants/<str:assistant_id>"
+T = "threads/<str:thread_id>"
+R = f"{T}/runs/<str:run_id>"
+
+urlpatterns: list[URLPattern] = [
+    path("ok", server.ok),
+    path("info", route(GET=server.info)),
+    path("assistants/search", route(POST=assistants.search)),
+    path(A, route(GET=assistants.show)),
+    path(f"{A}/schemas", route(GET=assistants.schemas)),
+    path(f"{A}/graph", route(GET=assistants.graph)),
+    path("threads", route(POST=threads.create)),
+    path("threads/search", route(POST=threads.search)),
+    path("threads/count", route(POST=threads.count)),
+    path(T, route(GET=threads.show, PATCH=threads.change, DELETE=threads.delete)),
+    path(f"{T}/state", route(GET=states.show, POST=states.update)),
+    path(f"{T}/state/checkpoint", route(POST=states.at_checkpoint)),
+    path(f"{T}/state/<str:checkpoint_id>", route(GET=states.show)),
+    path(f"{T}/history", route(GET=states.history_by_query, POST=states.history)),
+    path(f"{T}/runs", route(GET=runs.index, POST=runs.create)),
+    path(f"{T}/runs/stream", route(POST=runs.create_and_stream)),
+    path(f"{T}/runs/wait", route(POST=runs.create_and_wait)),
+    path(R, route(GET=runs.show, DELETE=runs.delete)),
+    path(f"{R}/cancel", route(POST=runs.cancel)),
+    path(f"{R}/join", route(GET=runs.join)),
+    path(f"{R}/stream", route(GET=runs.stream)),
+    path("runs", route(POST=runs.create)),
+    path("runs/stream", route(POST=runs.create_and_stream)),
+    path("runs/wait", route(POST=runs.create_and_wait)),
+    path("<path:rest>", route(**dict.fromkeys(EVERY_METHOD, server.missing))),
+]
