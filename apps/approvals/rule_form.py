@@ -29,7 +29,7 @@ NOBODY = ("remind_after", "expires_after", "on_expiry", "escalate_to")
 
 class PolicyRuleForm(PolicyRuleModelForm):
     decisions = forms.MultipleChoiceField(
-        label=gettext_lazy("decisions"),
+        label=gettext_lazy("Decisions"),
         choices=DecisionKind.choices,
         initial=every_decision,
         required=False,
@@ -87,6 +87,7 @@ class PolicyRuleForm(PolicyRuleModelForm):
             may_be_named |= Q(pk__in=self.instance.people.values("pk"))
         people: Any = self.fields["people"]
         people.queryset = User.objects.filter(may_be_named).order_by("username")
+        people.widget.widget.verbose_name = gettext_lazy("people")  # "Chosen people", "Remove all people"
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data

@@ -18,20 +18,20 @@ TOOLS = 200  # names that are offered
 
 
 class TryForm(forms.Form):
-    assistant = forms.ModelChoiceField(Assistant.objects.none(), label=gettext_lazy("assistant"))
+    assistant = forms.ModelChoiceField(Assistant.objects.none(), label=gettext_lazy("Assistant"))
     tool = forms.CharField(
-        label=gettext_lazy("tool"),
+        label=gettext_lazy("Tool"),
         max_length=100,
         widget=forms.TextInput({"list": "known-tools", "autocomplete": "off"}),
     )
     requester = forms.CharField(
-        label=gettext_lazy("requester"),
+        label=gettext_lazy("Requester"),
         max_length=150,
         required=False,
         help_text=gettext_lazy("Name to sign in with. Empty: yourself."),
     )
     arguments = forms.CharField(
-        label=gettext_lazy("arguments as JSON"),
+        label=gettext_lazy("Arguments as JSON"),
         max_length=100_000,
         initial="{}",
         widget=forms.Textarea({"rows": 8, "cols": 60, "spellcheck": "false"}),
