@@ -10,9 +10,8 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
 from django.utils.translation import gettext as _
-from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.errors import GraphDrained
@@ -21,14 +20,14 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, interrupts, ledger, pace, signals, snapshots, tools
+from runtime import database, events, interrupts, pace, run_rows, snapshots
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
 from runtime.exceptions import LeaseLost, LimitReached, Unanswerable
 from runtime.llm import explain
-from runtime.models import Message, Role, Run, RunStatus, message_key
-from runtime.repair import mends
+from runtime.models import Run, RunStatus
+from runtime.tokens import TokenStream
 from runtime.wire import WireStream
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,6 @@ TOOL_SETTLE = 1.0  # seconds a stopped run leaves its tools to record how they e
 CLAIMS = 20  # of one run: after so many it is not the database that is wrong
 NO_CHECKPOINT = "none"  # an id that none has
 READ_LIMIT = 10.0  # seconds to read a state that programs want
-OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
 
 Graph = Pregel[Any, Any, Any, Any]
 
@@ -138,14 +136,14 @@ class Runner:
         began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
             await self._roll_back()
-            if self._run.replaces_id is None and await in_database(_ended_well, self._run):
+            if self._run.replaces_id is None and await in_database(run_rows.ended_well, self._run):
                 return self._run.input or {}  # nothing to mend, and a long history is long to read
             state = await self._graph.aget_state(self._config)
-            return await in_database(_with_repair, self._run, state)
+            return await in_database(run_rows.with_repair, self._run, state)
         if not is_first:
             state = await self._graph.aget_state(self._config)
             known = [message.id for message in _messages_in({"": state.values})]
-            await in_database(_forget_unsaved, self._run, known)
+            await in_database(run_rows.forget_unsaved, self._run, known)
         asked = pending_interrupts(saved)  # a third of the time the whole state would take
         if not asked:
             state = await self._graph.aget_state(self._config)
@@ -171,7 +169,7 @@ class Runner:
         """Begins where the turn of the run that this one replaces began. What came of that stays in the history."""
         if self._run.replaces_id is None:
             return
-        began = await in_database(_first_of_turn, self._run.replaces_id)
+        began = await in_database(run_rows.first_of_turn, self._run.replaces_id)
         has_begun, before = await self._before(began)
         if before is not None:
             self._config["configurable"]["checkpoint_id"] = before
@@ -231,7 +229,7 @@ class Runner:
         self._seen |= ids
         # What streamed in this attempt is new, and that is nearly everything.
         known = ids - self._stream.ids if self._run.attempt == 1 else ids
-        kept = await in_database(_kept_messages, self._run.thread_id, known) if known else set()
+        kept = await in_database(run_rows.kept_messages, self._run.thread_id, known) if known else set()
         return [message for message in unseen if message.id not in kept]
 
     async def _save_later(self) -> None:
@@ -243,7 +241,7 @@ class Runner:
         async with self._saving:
             saved = list(self._unsaved)
             if saved:
-                await in_database(_save_messages, self._run, saved)
+                await in_database(run_rows.save_messages, self._run, saved)
                 del self._unsaved[: len(saved)]
 
     async def _finish(self, status: str, **fields: Any) -> None:
@@ -251,7 +249,7 @@ class Runner:
         rest = await self._at_rest(status)
         async with self._saving:
             unsaved, self._unsaved = self._unsaved, []
-            await in_database(_end, self._run, status, unsaved, rest, tokens=self._tokens, **fields)
+            await in_database(run_rows.end, self._run, status, unsaved, rest, tokens=self._tokens, **fields)
 
     async def _at_rest(self, status: str) -> StateSnapshot | None:
         """What programs are told of the end; None when none asked, or it can't be read: then they ask for it."""
@@ -277,8 +275,8 @@ class Runner:
     async def _resting_place(self, status: str) -> RunnableConfig:
         """The newest checkpoint; of a turn that is undone, the one before it."""
         where = _where(self._run)
-        if status == RunStatus.CANCELLED and await in_database(_is_rolled_back, self._run):
-            began = await in_database(_first_of_turn, self._run.pk)
+        if status == RunStatus.CANCELLED and await in_database(run_rows.is_rolled_back, self._run):
+            began = await in_database(run_rows.first_of_turn, self._run.pk)
             before = (await self._before(began))[1]
             where["configurable"]["checkpoint_id"] = before or NO_CHECKPOINT
         return where
@@ -312,16 +310,12 @@ class Runner:
         unfinished = await self._stream.end_message()
         if unfinished:
             await self._save()
-            await in_database(_save_messages, self._run, [unfinished], is_partial=True)
+            await in_database(run_rows.save_messages, self._run, [unfinished], is_partial=True)
 
 
 def _where(run: Run) -> RunnableConfig:
     """The newest checkpoint of its thread."""
     return {"configurable": {"thread_id": str(run.thread_id)}}
-
-
-def _is_rolled_back(run: Run) -> bool:
-    return Run.objects.filter(pk=run.pk, options__rolls_back=True).exists()
 
 
 def _answers_to_the_last_message(values: dict[str, Any]) -> list[AIMessage]:
@@ -351,125 +345,12 @@ def _out_of_time() -> str:
 NOTHING_LEFT = object()  # the graph is at rest: there is nothing to call it with
 
 
-class TokenStream:
-    """Gathers a message's tokens and appends them to the log, the first at once, the rest at the process's pace."""
-
-    def __init__(self, writer: events.Writer, run_id: UUID) -> None:
-        self._writer = writer
-        self._run_id = run_id
-        self._message_id = ""
-        self._text = ""  # all of the open message
-        self._sent = 0  # characters of it that are in the log
-        self._timer: asyncio.Task[None] | None = None
-        self._writing = asyncio.Lock()
-        self.ids: set[str] = set()
-        """Of all messages that streamed."""
-
-    async def add(self, chunk: Any) -> None:
-        if not isinstance(chunk, AIMessageChunk) or not chunk.text:
-            return
-        if chunk.id != self._message_id:
-            await self.end_message()
-            self._message_id = chunk.id or ""
-            self.ids.add(self._message_id)
-        self._text += str(chunk.text)
-        if self._timer is None:
-            await self._append()
-            self._timer = asyncio.create_task(self._flush_later())
-
-    async def end_message(self) -> tuple[str, str] | None:
-        """Sends what is left; returns (message id, text) of the message that was open, None when there was none."""
-        await self.flush()
-        ended = (self._message_id, self._text) if self._message_id else None
-        self._message_id, self._text, self._sent = "", "", 0
-        return ended
-
-    async def flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        await self._append()
-
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(OF_A_REST * pace.rest())
-        self._timer = None
-        await self._append()
-
-    async def _append(self) -> None:
-        async with (
-            self._writing
-        ):  # what came first is written first, and a flush ends after what it found under way
-            fresh = self._text[self._sent :]
-            if not fresh:
-                return
-            key = message_key(self._message_id)
-            entries = [events.entry("token", self._run_id, {"key": key, "text": fresh})]
-            if self._sent == 0:
-                entries.insert(0, events.entry("message_started", self._run_id, {"key": key}))
-            self._sent = len(self._text)
-            so_far = events.entry("snapshot", self._run_id, {"key": key, "text": self._text})
-            await self._writer.append(entries, snapshot=[so_far])
-
-
 def _messages_in(update: dict[str, Any]) -> list[AIMessage]:
     """The model's messages in one "updates" event: {node: {channel: value}}, whatever the channel is called."""
     written = [values for values in update.values() if isinstance(values, dict)]
     values = [value for each in written for value in each.values()]
     items = [item for value in values for item in (value if isinstance(value, list) else [value])]
     return [item for item in items if isinstance(item, AIMessage)]
-
-
-@transaction.atomic
-def _forget_unsaved(run: Run, known: list[str | None]) -> None:
-    """What an earlier attempt said and did not live to checkpoint will be said again, in other words."""
-    run.hold()
-    said = Message.objects.filter(run=run, role=Role.AI).exclude(message_id__in=[id for id in known if id])
-    if said.delete()[0]:
-        signals.run_changed.send(Run, run=run)
-
-
-def _kept_messages(thread_id: UUID, ids: set[str]) -> set[str]:
-    kept = Message.objects.filter(thread=thread_id, message_id__in=ids).order_by()
-    return set(kept.values_list("message_id", flat=True))
-
-
-def _first_of_turn(run_id: UUID) -> UUID:
-    """The run that began the turn which this one resumes, perhaps again and again."""
-    run = Run.objects.get(pk=run_id)
-    while run.resumes is not None:
-        run = run.resumes
-    return run.pk
-
-
-def _ended_well(run: Run) -> bool:
-    """The run before this one on its thread came to its end, or there was none."""
-    before = Run.objects.filter(thread=run.thread_id, started_at__isnull=False).exclude(pk=run.pk)
-    last = before.order_by("-started_at").values_list("status", flat=True).first()
-    return last in (None, RunStatus.SUCCESS)
-
-
-def _with_repair(run: Run, state: StateSnapshot) -> dict[str, Any]:
-    """The input, after what mends a history that an earlier, stopped turn left with calls that have no result.
-
-    What a call came to is in the ledger, also when the turn was stopped before its graph heard of it.
-    """
-    input: dict[str, Any] = run.input or {}
-    history: list[AnyMessage] = state.values.get("messages", []) if isinstance(state.values, dict) else []
-    mending = mends(history, lambda call: tools.answer_for(run.thread_id, call["id"] or "", call["name"]))
-    return {**input, "messages": [*mending, *input.get("messages", [])]} if mending else input
-
-
-@transaction.atomic
-def _end(
-    run: Run, status: str, unsaved: list[tuple[str, str]], rest: StateSnapshot | None, **fields: Any
-) -> None:
-    run.hold()
-    _insert(run, unsaved)
-    if status != RunStatus.WAITING:
-        ledger.abandon(run)
-    if rest is not None:
-        snapshots.save(run.thread_id, run, rest)
-    run.finish(status, **fields)
 
 
 def _config_of(run: Run) -> RunnableConfig:
@@ -485,28 +366,3 @@ def _config_of(run: Run) -> RunnableConfig:
     if given.get("tags"):
         config["tags"] = given["tags"]
     return config
-
-
-@transaction.atomic
-def _save_messages(run: Run, messages: list[tuple[str, str]], *, is_partial: bool = False) -> None:
-    run.hold()
-    _insert(run, messages, is_partial=is_partial)
-
-
-def _insert(run: Run, messages: list[tuple[str, str]], *, is_partial: bool = False) -> None:
-    """(id, text) of each, once. While the run is held nobody else writes messages of assistants on its thread."""
-    if not messages:
-        return
-    kept = _kept_messages(run.thread_id, {id[:100] for id, _ in messages})
-    for id, text in messages:
-        if id[:100] in kept:
-            continue
-        message = Message.objects.create(
-            thread_id=run.thread_id,
-            run=run,
-            message_id=id[:100],
-            role=Role.AI,
-            content=text.replace("\x00", "\ufffd"),
-            is_partial=is_partial,
-        )
-        signals.message_added.send(Message, message=message)
