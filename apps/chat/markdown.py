@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from threading import Lock
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
@@ -26,16 +27,19 @@ SCHEMES = {"http", "https", "mailto"}
 
 _formatter = HtmlFormatter(nowrap=True)
 
+# Pygments builds a language's rules at their first use, which two threads at once spoil for the whole process.
+_highlighting = Lock()
+
 
 def _highlighted(code: str, language: str, _attributes: str) -> str:
     """`code` with Pygments' classes; escaped only when its language is unknown or it is very long."""
     if not language or len(code) > HIGHLIGHT_LIMIT:
         return escape(code)
-    try:
-        lexer = get_lexer_by_name(language)
-    except ClassNotFound:
-        return escape(code)
-    return str(highlight(code, lexer, _formatter))
+    with _highlighting:
+        try:
+            return str(highlight(code, get_lexer_by_name(language), _formatter))
+        except ClassNotFound:
+            return escape(code)
 
 
 _parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted}).enable(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
+from pygments.lexers.python import PythonLexer  # type: ignore[import-untyped]
 
 from apps.chat.markdown import ATTRIBUTES, SCHEMES, TAGS, _cleaner, render
+from tests.support.threads import together
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -95,6 +99,26 @@ def test_it_colours_code_by_class_and_without_style() -> None:
 
     assert '<span class="k">def</span>' in html
     assert "style" not in html
+
+
+@pytest.fixture
+def busy_threads() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_many_at_once_colour_their_first_code_alike(busy_threads: None) -> None:
+    code = "```python\nrefund(f\"A-{1042:>6}\", '10 €', b'x', reason=\"late\")\n```"
+    alone = render(code)
+
+    for _ in range(20):
+        del PythonLexer._tokens  # as in a process that has not met the language
+        seen: list[str] = []
+        assert not together(*[lambda: seen.append(render(code))] * 8)
+        assert set(seen) == {alone}
 
 
 def test_html_is_shown_as_it_was_written() -> None:
