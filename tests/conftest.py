@@ -7,29 +7,26 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
 from accounts import roles
 from accounts.models import User
-from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group
-from django.db import OperationalError
-from django.db.backends.base.operations import BaseDatabaseOperations as DatabaseOperations
+from django.core.management.commands.flush import Command as FlushCommand
 from django.test import Client
 from django.utils import translation
 from embedded import paths
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
-from psycopg.errors import DeadlockDetected
+from pytest_django import DjangoDbBlocker
 from runtime.models import Assistant, Thread, assistant_id_for
 
 from tests import settings as test_settings
-from tests.support.chain import tampering
+from tests.support import emptying
 
 pytest_plugins = ["tests.support.engines"]
 
@@ -65,46 +62,26 @@ def django_db_modify_db_settings(postgres: Postgres, valkey: Valkey) -> None:
     """Every test with a database has both servers."""
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        emptying.remember()
+
+
 @pytest.fixture(scope="session", autouse=True)
-def flush_beside_a_product_that_runs() -> Iterator[None]:
-    """PostgreSQL ends one of two that deadlock; a test's TRUNCATE tries again.
-
-    The audit refuses to be emptied; the owner of its tables can, in one transaction, switch that off. Its head and its
-    anchor go with it.
-    """
-    flush = DatabaseOperations.execute_sql_flush
-
-    def again(self: DatabaseOperations, sql_list: Sequence[str]) -> None:
-        sql_list = tampering(*sql_list, "UPDATE runtime_audithead SET seq = 0, hash = '', at = '-infinity'")
+def empty_instead_of_flush() -> Iterator[None]:
+    def empty(command: FlushCommand, **options: object) -> None:
+        emptying.empty()
         Path(settings.AUDIT_ANCHOR).unlink(missing_ok=True)
-        for is_last in (False, False, False, False, True):
-            try:
-                flush(self, sql_list)
-                break
-            except OperationalError as error:
-                if is_last or not isinstance(error.__cause__, DeadlockDetected):
-                    raise
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DatabaseOperations, "execute_sql_flush", again)
+        patch.setattr(FlushCommand, "handle", empty)
         yield
-
-
-def _grant_roles() -> None:
-    """A test that commits truncates the groups which migrations made."""
-    for app_label, module in (
-        ("runtime", "runtime.migrations.0002_roles"),
-        ("runtime", "runtime.migrations.0006_audit_roles"),
-        ("approvals", "apps.approvals.migrations.0002_roles"),
-        ("approvals", "apps.approvals.migrations.0005_trust_roles"),
-    ):
-        roles.grant(apps, app_label, import_module(module).PERMISSIONS)
 
 
 @pytest.fixture
 def person(db: None) -> Callable[..., User]:
     def make(name: str, *groups: str, staff: bool = False, superuser: bool = False) -> User:
-        _grant_roles()
         user = User.objects.create_user(
             name, f"{name}@example.com", PASSWORD, is_staff=staff, is_superuser=superuser
         )
