@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from apps.approvals.notifications import addresses
@@ -30,7 +31,7 @@ ABOUT_MODE = _(
 
 def _events() -> forms.TypedMultipleChoiceField:
     return forms.TypedMultipleChoiceField(
-        label=_("events"),
+        label=capfirst(_("events")),
         choices=CHOOSABLE,
         coerce=str,
         widget=forms.CheckboxSelectMultiple,
