@@ -9,6 +9,8 @@ from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
+from runtime import events, idempotency
+from runtime.idempotency import Started
 from runtime.models import Run, RunStatus, Thread
 from runtime.runs import cancel_run
 
@@ -50,16 +52,21 @@ def get_run(request: ApiRequest, thread_id: UUID, run_id: UUID) -> Run:
 
 
 def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
-    run = starting.start(caller(request), thread_id, body_of(request, RunCreate))
+    run = _started(request, thread_id, body_of(request, RunCreate)).run
     return answered(shapes.of_run(run), **{"Content-Location": path_of(run)})
+
+
+def _started(request: ApiRequest, thread_id: UUID | None, body: RunCreate) -> Started:
+    named = idempotency.named(request, request.user)
+    return idempotency.once(named, lambda: starting.start(caller(request), thread_id, body))
 
 
 def create_and_stream(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponseBase:
     body = body_of(request, RunCreate)
     watching.refuse_one_more(request.user)
     cursor = watching.cursor_of(thread_id)
-    run = starting.start(caller(request), thread_id, body)
-    watch = watching.watch_run(request, run, cursor)
+    run, is_again = _started(request, thread_id, body)
+    watch = watching.watch_run(request, run, events.START if is_again else cursor)
     response = streams.as_events(watch, body.stream_mode, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/stream"
     response["Content-Location"] = path_of(run)
@@ -70,8 +77,8 @@ def create_and_wait(request: ApiRequest, thread_id: UUID | None = None) -> HttpR
     body = body_of(request, RunCreate)
     watching.refuse_one_more(request.user)
     cursor = watching.cursor_of(thread_id)
-    run = starting.start(caller(request), thread_id, body)
-    watch = watching.watch_run(request, run, cursor)
+    run, is_again = _started(request, thread_id, body)
+    watch = watching.watch_run(request, run, events.START if is_again else cursor)
     response = streams.as_outcome(watch, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/join"
     response["Content-Location"] = path_of(run)
