@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+from config.http import application as http_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-django_application = get_asgi_application()
+django_application = http_application()
 
 # After the apps are loaded: consumers import models.
 from channels.auth import AuthMiddlewareStack  # noqa: E402

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.translation import gettext as _
 from runtime.database import is_away
@@ -86,11 +86,11 @@ def say_when_away(
             return None
         logger.error("database away", exc_info=error, extra={"action": "database_away"})
         text = _("The database can't be reached right now. Nothing was changed: try again in a moment.")
+        headers = {"Retry-After": RETRY_AFTER}
+        if request.path.startswith("/api/"):
+            return JsonResponse({"detail": text}, status=503, headers=headers)
         return HttpResponse(
-            f"{text}\n",
-            status=503,
-            content_type="text/plain; charset=utf-8",
-            headers={"Retry-After": RETRY_AFTER},
+            f"{text}\n", status=503, content_type="text/plain; charset=utf-8", headers=headers
         )
 
     answer.process_exception = process_exception  # type: ignore[attr-defined]

@@ -137,6 +137,8 @@ COUNTERSIGN_GRAPHS = {
     "shop": "assistants.shop.graph:build",
     **env.mapping("COUNTERSIGN_GRAPHS", {}),
 }
+# Whose runs tasks of the API are that name no assistant: its id, or its graph's. Empty: the first by name.
+TASK_ASSISTANT = env.text("COUNTERSIGN_TASK_ASSISTANT")
 # Whether a graph may call tools that are neither recorded nor judged.
 COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS", False)
 # The ports of runtime: who judges a tool call, and who decides on one that waits.

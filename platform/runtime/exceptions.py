@@ -39,6 +39,12 @@ class MessageTooLong(RuntimeRefusal):
     status = 422
 
 
+class BadRequestKey(RuntimeRefusal):
+    """The name that a request gave itself can't be taken, or is another request's."""
+
+    status = 422
+
+
 class TooManyRuns(RuntimeRefusal):
     """This person has as many turns under way as one person may."""
 

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from runtime import admission, audit, ledger, signals
+from runtime import admission, audit, idempotency, ledger, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
 from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
@@ -44,7 +44,15 @@ fields_of_resume: ContextVar[RunFields | None] = ContextVar("fields_of_resume", 
 """Set around a decision by who wants the run that it resumes to have these; else it inherits."""
 
 
-def send_message(thread: Thread, user: User, text: str, *, when_busy: WhenBusy = "enqueue") -> Run:
+def send_message(
+    thread: Thread,
+    user: User,
+    text: str,
+    *,
+    when_busy: WhenBusy = "enqueue",
+    assistant: Assistant | None = None,
+    fields: RunFields | None = None,
+) -> Run:
     """A new turn begun by a person's message. Raises MessageTooLong, and what `create_run` raises."""
     if len(text) > settings.MESSAGE_MAX_CHARS:
         limit = settings.MESSAGE_MAX_CHARS
@@ -53,7 +61,14 @@ def send_message(thread: Thread, user: User, text: str, *, when_busy: WhenBusy =
             % {"length": len(text), "limit": limit}
         )
     message = {"role": "user", "content": text, "id": str(uuid4())}
-    return create_run(thread, user=user, input={"messages": [message]}, when_busy=when_busy)
+    return create_run(
+        thread,
+        user=user,
+        input={"messages": [message]},
+        when_busy=when_busy,
+        assistant=assistant,
+        fields=fields,
+    )
 
 
 @transaction.atomic
@@ -120,6 +135,7 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         resumes=waiting,
         **fields,
     )
+    idempotency.keep(run)
     for message in said_in(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]

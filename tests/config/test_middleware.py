@@ -147,6 +147,18 @@ def test_a_database_that_is_away_is_503_and_says_when_to_come_back(error: Except
     assert int(answer["Retry-After"]) > 0
 
 
+def test_a_program_is_told_so_in_json() -> None:
+    middleware: Any = say_when_away(lambda request: HttpResponse())
+
+    answer = middleware.process_exception(RequestFactory().get("/api/v1/auth/me"), OperationalError("gone"))
+
+    assert (answer.status_code, answer["Content-Type"], answer["Retry-After"]) == (
+        503,
+        "application/json",
+        "5",
+    )
+
+
 def test_a_database_that_takes_no_writes_is_503(signed_in: Callable[[User], Client], thread: Thread) -> None:
     browser = signed_in(thread.owner)
     with transaction.atomic(), connection.cursor() as cursor:

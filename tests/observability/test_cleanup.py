@@ -123,7 +123,7 @@ def test_it_keeps_a_thread_with_an_unsettled_call(
 
 def test_a_dry_run_deletes_nothing(old_turn: Thread) -> None:
     Session.objects.create(session_key="old", expire_date=timezone.now() - OLD)
-    assert cleanup("--dry-run") == {"dry_run": True, "threads": 1, "sessions": 1}
+    assert cleanup("--dry-run") == {"dry_run": True, "threads": 1, "sessions": 1, "request_keys": 0}
     assert Thread.objects.exists()
     assert Session.objects.exists()
 
@@ -144,7 +144,7 @@ def test_it_works_in_batches_and_says_so(thread: Thread) -> None:
         "threads: 2 of 5 deleted",
         "threads: 4 of 5 deleted",
         "threads: 5 of 5 deleted",
-        "Deleted 5 threads and 0 sessions.",
+        "Deleted 5 threads, 0 sessions and 0 keys of requests.",
     ]
 
 

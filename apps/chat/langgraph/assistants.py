@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
-from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext as _
 from runtime import calls
 from runtime.exceptions import NoWorker
-from runtime.models import Assistant, assistant_id_for
+from runtime.models import Assistant
 
+from apps.chat.assistants import named, offered
 from apps.chat.langgraph import shapes
 from apps.chat.langgraph.bodies import AssistantSearch
 from apps.chat.langgraph.http import ApiRequest, Problem, answered, body_of, paged, selected
@@ -68,19 +67,6 @@ def _described(assistant: Assistant) -> Any:
         if assistant.description_of_graph is None:
             raise
         return assistant.description_of_graph
-
-
-def offered() -> QuerySet[Assistant]:
-    return Assistant.objects.filter(is_active=True)
-
-
-def named(name: str) -> Assistant | None:
-    """By its id, or by its graph: then the one that every LangGraph server has by default, or the first."""
-    try:
-        return offered().filter(pk=UUID(name)).first()
-    except ValueError:
-        default = offered().filter(Q(pk=assistant_id_for(name)), graph_id=name).first()
-        return default or offered().filter(graph_id=name).order_by("created_at").first()
 
 
 def _get(name: str) -> Assistant:

@@ -9,9 +9,12 @@ from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
+from runtime import events, idempotency
+from runtime.idempotency import Started
 from runtime.models import Run, RunStatus, Thread
 from runtime.runs import cancel_run
 
+from apps.chat import watching
 from apps.chat.langgraph import shapes, starting, streams
 from apps.chat.langgraph.bodies import MODES, RunCreate
 from apps.chat.langgraph.http import (
@@ -49,16 +52,21 @@ def get_run(request: ApiRequest, thread_id: UUID, run_id: UUID) -> Run:
 
 
 def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
-    run = starting.start(caller(request), thread_id, body_of(request, RunCreate))
+    run = _started(request, thread_id, body_of(request, RunCreate)).run
     return answered(shapes.of_run(run), **{"Content-Location": path_of(run)})
+
+
+def _started(request: ApiRequest, thread_id: UUID | None, body: RunCreate) -> Started:
+    named = idempotency.named(request, request.user)
+    return idempotency.once(named, lambda: starting.start(caller(request), thread_id, body))
 
 
 def create_and_stream(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponseBase:
     body = body_of(request, RunCreate)
-    streams.refuse_one_more(request.user)
-    cursor = streams.cursor_of(thread_id)
-    run = starting.start(caller(request), thread_id, body)
-    watch = _watch(request, run, cursor)
+    watching.refuse_one_more(request.user)
+    cursor = watching.cursor_of(thread_id)
+    run, is_again = _started(request, thread_id, body)
+    watch = watching.watch_run(request, run, events.START if is_again else cursor)
     response = streams.as_events(watch, body.stream_mode, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/stream"
     response["Content-Location"] = path_of(run)
@@ -67,20 +75,14 @@ def create_and_stream(request: ApiRequest, thread_id: UUID | None = None) -> Htt
 
 def create_and_wait(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponseBase:
     body = body_of(request, RunCreate)
-    streams.refuse_one_more(request.user)
-    cursor = streams.cursor_of(thread_id)
-    run = starting.start(caller(request), thread_id, body)
-    watch = _watch(request, run, cursor)
+    watching.refuse_one_more(request.user)
+    cursor = watching.cursor_of(thread_id)
+    run, is_again = _started(request, thread_id, body)
+    watch = watching.watch_run(request, run, events.START if is_again else cursor)
     response = streams.as_outcome(watch, cancels=body.on_disconnect == "cancel")
     response["Location"] = f"{path_of(run)}/join"
     response["Content-Location"] = path_of(run)
     return response
-
-
-def _watch(request: ApiRequest, run: Run, cursor: str) -> streams.Watch:
-    who = caller(request)
-    session_key = request.session.session_key if who.how == "session" else None
-    return streams.Watch(run, who, cursor, session_key or "")
 
 
 def index(request: ApiRequest, thread_id: UUID) -> HttpResponse:
@@ -117,7 +119,7 @@ def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
         if not cancel_run(run):
             raise Problem(_("This run has ended: there is nothing to cancel."), 409)
     if flag(request, "wait"):
-        return streams.as_run(_watch(request, run, streams.cursor_of(run.thread_id)))
+        return streams.as_run(watching.watch_run(request, run, watching.cursor_of(run.thread_id)))
     return nothing(202)
 
 
@@ -131,18 +133,18 @@ def _mark_rolled_back(run: Run) -> None:
 
 def join(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
     run = get_run(request, thread_id, run_id)
-    streams.refuse_one_more(request.user)
-    watch = _watch(request, run, streams.cursor_of(thread_id))
+    watching.refuse_one_more(request.user)
+    watch = watching.watch_run(request, run, watching.cursor_of(thread_id))
     return streams.as_outcome(watch, cancels=flag(request, "cancel_on_disconnect"))
 
 
 def stream(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
     """From strictly after Last-Event-ID; -1 is from the run's beginning, none is from now."""
     run = get_run(request, thread_id, run_id)
-    streams.refuse_one_more(request.user)
+    watching.refuse_one_more(request.user)
     after = request.headers.get("Last-Event-ID")
-    cursor = streams.cursor_of(thread_id) if after is None else streams.cursor_from(after)
-    watch = _watch(request, run, cursor)
+    cursor = watching.cursor_of(thread_id) if after is None else watching.cursor_from(after)
+    watch = watching.watch_run(request, run, cursor)
     modes = _modes(request) or (run.options or {}).get("stream_mode") or ["values"]
     response = streams.as_events(
         watch, modes, cancels=flag(request, "cancel_on_disconnect"), is_live=after is None

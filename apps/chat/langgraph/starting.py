@@ -15,7 +15,8 @@ from runtime import runs
 from runtime.models import Assistant, Run, Thread
 from runtime.schemas import RunFields
 
-from apps.chat.langgraph import answers, assistants, inputs, states, threads
+from apps.chat.assistants import named
+from apps.chat.langgraph import answers, inputs, states, threads
 from apps.chat.langgraph.bodies import Command, Config, RunCreate
 from apps.chat.langgraph.http import Problem
 
@@ -35,7 +36,7 @@ WHERE = {
 
 def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     """A run on that thread, or on one of its own. Raises Problem, Refusal and RuntimeRefusal: then none was made."""
-    assistant = assistants.named(body.assistant_id)
+    assistant = named(body.assistant_id)
     if assistant is None:
         raise Problem(f"{INVALID} {_('There is none called %(name)s.') % {'name': body.assistant_id[:100]}}")
     _refuse_unsupported(body)

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from runtime.models import Assistant, Thread
 from runtime.runs import GRAPH
 
+from apps.chat.assistants import default, named
 from apps.chat.deleting import delete_thread
 from apps.chat.langgraph import assistants, shapes
 from apps.chat.langgraph.bodies import ThreadCreate, ThreadFilter, ThreadPatch, ThreadSearch
@@ -61,8 +62,8 @@ def create(request: ApiRequest) -> HttpResponse:
 def make(user: User, thread_id: UUID, metadata: dict[str, Any]) -> None:
     """The row. It is on the assistant that its metadata names, until its first run says which."""
     names = (metadata.get("assistant_id"), metadata.get("graph_id"))
-    wanted = [assistants.named(name) for name in names if isinstance(name, str)]
-    assistant = next((each for each in wanted if each), None) or assistants.offered().order_by("name").first()
+    wanted = [named(name) for name in names if isinstance(name, str)]
+    assistant = next((each for each in wanted if each), None) or default()
     if assistant is None:
         raise Problem(_("There is no assistant yet. An administrator has to add one."), 409)
     # Not get_or_create: whose it is decides about what exists.

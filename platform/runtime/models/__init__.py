@@ -9,6 +9,7 @@ string.
 
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, assistant_id_for
+from runtime.models.request_keys import RequestKey
 from runtime.models.runs import ACTIVE, Run, RunStatus
 from runtime.models.states import ThreadState
 from runtime.models.threads import Message, Role, Thread, message_key
@@ -32,6 +33,7 @@ __all__ = [
     "CallKind",
     "Effect",
     "Message",
+    "RequestKey",
     "Role",
     "Run",
     "RunStatus",

@@ -27,7 +27,8 @@ def empty_redis(request: pytest.FixtureRequest) -> Iterator[None]:
 class Program:
     """Django's client with a key, and JSON both ways."""
 
-    def __init__(self, key: str = "") -> None:
+    def __init__(self, key: str = "", root: str = ROOT) -> None:
+        self._root = root
         self._client = Client(raise_request_exception=False)
         self._headers: Any = {"x-api-key": key} if key else {}
 
@@ -35,7 +36,7 @@ class Program:
         data = body if isinstance(body, bytes) else json.dumps(body) if body is not None else ""
         return self._client.generic(
             method,
-            f"{ROOT}{path}",
+            f"{self._root}{path}",
             data,
             content_type="application/json",
             headers={**self._headers, **headers},

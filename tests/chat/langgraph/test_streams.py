@@ -18,7 +18,9 @@ from django.test import Client
 from runtime import events, hub, runs
 from runtime.models import Run, RunStatus, Thread, ThreadState
 
+from apps.chat import watching
 from apps.chat.langgraph import streams
+from apps.chat.watching import RunWatch
 from tests.chat.conftest import Worker
 from tests.chat.langgraph.conftest import key_of
 
@@ -50,7 +52,9 @@ def heard(
     """The frames of a stream, (event, data, id) each; a heartbeat is its text."""
     caller = Caller(run.thread.owner, EVERY_SCOPE, "key" if key else "session", key.pk if key else None)
     response = streams.as_events(
-        streams.Watch(run, caller, cursor, session), list(modes or ["values"]), cancels=False
+        RunWatch(thread_id=run.thread_id, caller=caller, cursor=cursor, session_key=session, run=run),
+        list(modes or ["values"]),
+        cancels=False,
     )
 
     async def whole() -> list[str]:
@@ -147,7 +151,7 @@ def test_a_text_of_the_model_stays_inside_its_frame(thread: Thread, worker: Work
 def test_who_may_no_longer_listen_hears_nothing_more(
     thread: Thread, worker: Worker, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(streams, "BEAT", 0.2)
+    monkeypatch.setattr(watching, "BEAT", 0.2)
     run = worker.start(asked(thread))
     key = keys.key_of(key_of(thread.owner))
     match how:
@@ -164,7 +168,7 @@ def test_who_may_no_longer_listen_hears_nothing_more(
 def test_a_page_that_signed_out_hears_nothing_more(
     thread: Thread, worker: Worker, alices: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "BEAT", 0.2)
+    monkeypatch.setattr(watching, "BEAT", 0.2)
     session = alices.cookies[settings.SESSION_COOKIE_NAME].value
     run = worker.start(asked(thread))
     alices.logout()
@@ -178,7 +182,7 @@ def test_a_page_that_is_signed_in_hears_the_end(
 ) -> None:
     session = alices.cookies[settings.SESSION_COOKIE_NAME].value
     run = worker.start(asked(thread))
-    monkeypatch.setattr(streams, "BEAT", 0.2)
+    monkeypatch.setattr(watching, "BEAT", 0.2)
 
     def end() -> None:
         try:
@@ -201,7 +205,7 @@ def test_one_person_has_only_so_many_streams_open(
     thread: Thread, worker: Worker, monkeypatch: pytest.MonkeyPatch, alices_program: Any
 ) -> None:
     run = asked(thread)
-    monkeypatch.setattr(streams, "_open", {thread.owner_id: streams.STREAMS_EACH})
+    monkeypatch.setattr(watching, "_open", {thread.owner_id: watching.STREAMS_EACH})
 
     for method, path in (("GET", f"runs/{run.pk}/stream"), ("POST", "runs/stream"), ("POST", "runs/wait")):
         answer = alices_program.call(

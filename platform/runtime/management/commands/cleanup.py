@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from rich.progress import Progress
 
-from runtime import retention
+from runtime import idempotency, retention
 
 
 def _positive(text: str) -> int:
@@ -22,9 +22,9 @@ def _positive(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Delete threads that nobody touched for COUNTERSIGN_KEEP_THREADS_DAYS, with their runs, messages, tool calls "
-        "and checkpoints, and expired sessions. Threads with a run under way or an unsettled tool call stay. Of a "
-        "thread not touched for COUNTERSIGN_KEEP_CHECKPOINTS_DAYS only the newest checkpoint stays: it can go on, but "
-        "not be forked from an earlier point. Safe to interrupt and to repeat."
+        "and checkpoints, expired sessions, and the keys of requests after a day. Threads with a run under way or an "
+        "unsettled tool call stay. Of a thread not touched for COUNTERSIGN_KEEP_CHECKPOINTS_DAYS only the newest "
+        "checkpoint stays: it can go on, but not be forked from an earlier point. Safe to interrupt and to repeat."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -40,12 +40,15 @@ class Command(BaseCommand):
         counts = {
             "threads": retention.expired_threads(days).count(),
             "sessions": retention.expired_sessions().count(),
+            "request_keys": idempotency.expired().count(),
         }
         if not dry_run:
             threads = retention.delete_threads(days, batch_size=batch_size)
             sessions = retention.delete_sessions(batch_size=batch_size)
             counts["threads"] = self._delete("threads", counts["threads"], threads)
             counts["sessions"] = self._delete("sessions", counts["sessions"], sessions)
+            keys = idempotency.delete_expired(batch_size=batch_size)
+            counts["request_keys"] = self._delete("request keys", counts["request_keys"], keys)
             counts["checkpoints"] = sum(self._pruned())
         self._report(counts, dry_run=dry_run)
 
@@ -74,6 +77,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"dry_run": dry_run, **counts}))
             return
         verb = "Would delete" if dry_run else "Deleted"
-        self.stdout.write(f"{verb} {counts['threads']} threads and {counts['sessions']} sessions.")
+        threads, sessions, keys = counts["threads"], counts["sessions"], counts["request_keys"]
+        self.stdout.write(f"{verb} {threads} threads, {sessions} sessions and {keys} keys of requests.")
         if counts.get("checkpoints"):
             self.stdout.write(f"Deleted {counts['checkpoints']} old checkpoints of threads that stay.")
