@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
@@ -17,12 +15,12 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
+from runtime import strict_json
 from runtime.exceptions import RuntimeRefusal, ThreadBusy
 
 Body = TypeVar("Body", bound=BaseModel)
 View = Callable[..., HttpResponseBase]
 
-DEPTH = 100  # levels of a body
 MINIMAL = "return=minimal"
 
 # What clients look for in the text of a refusal.
@@ -102,8 +100,7 @@ def uuid_of(text: str) -> UUID:
 def body_of(request: HttpRequest, kind: type[Body]) -> Body:
     """The body, checked; no body at all is an empty one."""
     try:
-        read = json.loads(request.body.decode() or "{}")
-        _hold_against_database(read, DEPTH)
+        read = strict_json.loads(request.body or b"{}")
         return kind.model_validate({} if read is None else read)
     except ValidationError as error:
         raise Problem(_problems(error)) from None
@@ -113,25 +110,6 @@ def body_of(request: HttpRequest, kind: type[Body]) -> Body:
 
 def _problems(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
-
-
-def _hold_against_database(value: Any, depth: int) -> None:
-    """Raises ValueError for what JSON of PostgreSQL can't hold, or nobody should have to read."""
-    if depth == 0:
-        raise ValueError("it is nested too deeply")
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise ValueError("it has a NUL character")
-        value.encode()  # UnicodeEncodeError, a ValueError: half of a surrogate pair
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("it has a number that is none")
-    elif isinstance(value, list):
-        for item in value:
-            _hold_against_database(item, depth - 1)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            _hold_against_database(name, depth - 1)
-            _hold_against_database(item, depth - 1)
 
 
 # Answers
