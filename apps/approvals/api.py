@@ -19,7 +19,7 @@ from apps.approvals import comments, queue, shapes
 from apps.approvals.bodies import GivenComment, GivenDecision, Listed
 from apps.approvals.decisions import decide_request
 from apps.approvals.filters import Requests, whose_turn_it_is, with_status
-from apps.approvals.models import ApprovalRequest, RequestStatus
+from apps.approvals.models import ApprovalRequest
 from apps.approvals.permissions import may_view
 
 router = Router(tags=["approvals"], auth=CallerAuth(Scope.APPROVE))
@@ -118,5 +118,5 @@ def _wanted(request: HttpRequest, user: User, asked: Listed) -> Requests:
     if asked.search:
         pages = admin.site.get_model_admin(ApprovalRequest)
         rows, _ = pages.get_search_results(request, rows, asked.search)
-    waits = asked.status == RequestStatus.PENDING
+    waits = asked.status == "pending"
     return rows.order_by(*ORDERS.get(asked.order) or queue.order_of(waiting=waits))

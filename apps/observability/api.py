@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from runtime.audit import signing
 from runtime.database import in_database
 from runtime.models import AuditEvent
@@ -35,6 +35,18 @@ Seq = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """The number of an event in the chain."""
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """PostgreSQL takes no offset of 16 hours, which Python and RFC 3339 do."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no such time in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""With its time zone."""
+
+
 class Wanted(Schema):
     """Which events, and in what order."""
 
@@ -44,9 +56,9 @@ class Wanted(Schema):
     subject_kind: str = Field("", max_length=100)
     subject_id: str = Field("", max_length=200)
     thread_id: UUID | None = None
-    since: AwareDatetime | None = None
-    """With its time zone; of the sealing, by the database's clock."""
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    """Of the sealing, by the database's clock."""
+    until: Moment | None = None
     """Up to before this moment."""
     text: str = Field("", max_length=200)
     """Anywhere in the event: a name, an id, an address, a field's value. The slowest of these."""

@@ -192,6 +192,24 @@ def test_a_list_costs_as_many_queries_whatever_its_length(
     assert cost() == one
 
 
+def test_approvals_from_before_an_escalation_do_not_count(
+    waiting: Waiting, rule: PolicyRule, alice: User, bobs: Program
+) -> None:
+    PolicyRule.objects.filter(pk=rule.pk).update(quorum=2)
+    request = waiting(alice)
+    assert decide(bobs, request, "approve").json()["approvals"] == 1
+
+    ApprovalRequest.objects.filter(pk=request.pk).update(escalated_at=timezone.now() + timedelta(seconds=1))
+
+    assert bobs.get(LIST).json()["items"][0]["approvals"] == fresh(request).approvals.count() == 0
+
+
+def test_a_query_that_can_not_be_read_is_refused_as_json(bobs: Program) -> None:
+    answer = bobs.get(f"{LIST}?search=%00")
+
+    assert (answer.status_code, answer.json()) == (400, {"detail": "The query has a NUL character."})
+
+
 # One request
 
 

@@ -158,6 +158,7 @@ def test_it_can_be_followed_from_the_oldest(daves: Program, events: int) -> None
         ("subject_kind=test&since={later}", []),
         ("subject_kind=test&until={later}", [5, 4, 3, 2, 1]),
         ("subject_kind=test&until={earlier}", []),
+        ("subject_kind=test&until=2000-01-01T00:00:00-16:33", []),
     ],
 )
 def test_it_filters(daves: Program, events: int, query: str, found: list[int]) -> None:
@@ -170,7 +171,7 @@ def test_it_filters(daves: Program, events: int, query: str, found: list[int]) -
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=201", "limit=0", "after=0", "after=x", "order=seq", "since=yesterday", "since=2026-01-01T00:00:00",
+    ["limit=201", "limit=0", "after=0", "after=x", "order=seq", "since=yesterday", "since=2026-01-01T00:00:00", "since=9999-12-31T23:59:59-01:00",
      "thread_id=7", f"after={2**63}"],
 )  # fmt: skip
 def test_what_can_not_be_asked_is_said(daves: Program, query: str) -> None:
