@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -18,7 +19,7 @@ from django.http import HttpRequest, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from runtime.audit import signing
 from runtime.database import in_database
 from runtime.models import AuditEvent
@@ -28,11 +29,19 @@ from apps.observability.access import EXPORT_AUDIT
 router = Router(tags=["audit"], auth=CallerAuth(Scope.AUDIT))
 
 MOST = 200  # events of one page
+DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 JSON_LINES = "application/x-ndjson"
 FILE = {200: {"description": "JSON Lines", "content": {JSON_LINES: {"schema": {"type": "string"}}}}}
 
 Seq = Annotated[int, Field(ge=1, le=2**63 - 1)]
 """The number of an event in the chain."""
+
+
+def _of_text(value: Any) -> Any:
+    """Pydantic would take a bare number for the seconds since 1970."""
+    if isinstance(value, str) and not DATE_AND_TIME.match(value):
+        raise ValueError("a time is written like 2026-01-31T12:00:00Z")
+    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -43,7 +52,7 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("no such time in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_of_text), AfterValidator(_in_utc)]
 """With its time zone."""
 
 

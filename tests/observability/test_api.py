@@ -171,8 +171,8 @@ def test_it_filters(daves: Program, events: int, query: str, found: list[int]) -
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=201", "limit=0", "after=0", "after=x", "order=seq", "since=yesterday", "since=2026-01-01T00:00:00", "since=9999-12-31T23:59:59-01:00",
-     "thread_id=7", f"after={2**63}"],
+    ["limit=201", "limit=0", "after=0", "after=x", "order=seq", "since=yesterday", "since=2026-01-01T00:00:00",
+     "since=9999-12-31T23:59:59-01:00", "until=0.5", "thread_id=7", f"after={2**63}"],
 )  # fmt: skip
 def test_what_can_not_be_asked_is_said(daves: Program, query: str) -> None:
     answer = daves.get(f"{LIST}?{query}")
