@@ -56,6 +56,20 @@ def test_every_operation_is_closed_unless_it_is_a_way_in(client: Client, alice: 
             assert stranger.generic(method.upper(), url).status_code == 401, (method, path)
 
 
+def test_every_operation_says_how_it_refuses(client: Client, alice: User) -> None:
+    paths = described(client, alice).json()["paths"]
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            told = {
+                status for status, each in operation["responses"].items() if each.get("content") == problem
+            }
+            reads_a_body = "requestBody" in operation
+            expected = {"400", "401", "403", "429", "503"} | ({"413", "422"} if reads_a_body else set())
+            assert told >= expected, (method, path)
+
+
 def test_the_page_loads_nothing_from_elsewhere_and_no_script_in_it(
     signed_in: Callable[[User], Client], alice: User
 ) -> None:
