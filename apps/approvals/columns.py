@@ -25,8 +25,6 @@ TEXT_SHORT = 60
 RESULT_SHORT = 120
 JUST_NOW = timedelta(minutes=1)
 
-APPROVING = ("approve", "edit")
-
 # A sign for each status, so that it does not hang on colour alone.
 SIGNS = {
     "pending": "●",
@@ -157,9 +155,8 @@ def progress(request: ApprovalRequest) -> str:
     """The approvals so far, where more than one is needed: those of the arguments as they are."""
     if request.quorum < 2 or not request.is_pending:
         return ""
-    digest = request.tool_call.args_digest
-    counts = [vote.verdict in APPROVING and vote.args_digest == digest for vote in request.votes.all()]
-    return _("%(count)s of %(quorum)s approvals") % {"count": sum(counts), "quorum": request.quorum}
+    count = sum(map(request.counts, request.votes.all()))
+    return _("%(count)s of %(quorum)s approvals") % {"count": count, "quorum": request.quorum}
 
 
 @admin.display(description=gettext_lazy("decision"), ordering="decided_at")

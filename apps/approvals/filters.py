@@ -34,6 +34,15 @@ def is_waiting(request: HttpRequest) -> bool:
     return request.GET.get(StatusFilter.parameter_name, "") in ("", RequestStatus.PENDING)
 
 
+def with_status(requests: Requests, chosen: str) -> Requests:
+    """`chosen`: a status, "decided" or "all"."""
+    if chosen == ALL:
+        return requests
+    if chosen == DECIDED:
+        return requests.exclude(status=RequestStatus.PENDING)
+    return requests.filter(status=chosen)
+
+
 class StatusFilter(admin.SimpleListFilter):
     title = gettext_lazy("status")
     parameter_name = "status"
@@ -43,12 +52,7 @@ class StatusFilter(admin.SimpleListFilter):
         return [(DECIDED, _("Decided")), *settled, (ALL, _("All"))]
 
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
-        chosen = self.value()
-        if chosen == ALL:
-            return queryset
-        if chosen == DECIDED:
-            return queryset.exclude(status=RequestStatus.PENDING)
-        return queryset.filter(status=chosen or RequestStatus.PENDING)
+        return with_status(queryset, self.value() or RequestStatus.PENDING)
 
     def choices(self, changelist: ChangeList) -> Any:
         """The first entry, chosen when nothing is, reads "waiting" and not Django's "All"."""
@@ -56,6 +60,11 @@ class StatusFilter(admin.SimpleListFilter):
         first = next(entries)
         yield {**first, "display": RequestStatus.PENDING.label}
         yield from entries
+
+
+def whose_turn_it_is(requests: Requests, user: User) -> Requests:
+    """Those that wait for `user`."""
+    return requests & decidable(user)  # as `pk__in` it would be sorted in full for its first page
 
 
 class MineFilter(admin.SimpleListFilter):
@@ -71,7 +80,7 @@ class MineFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Requests) -> Requests:
         if not self.is_mine(request) or not isinstance(request.user, User):
             return queryset
-        return queryset & decidable(request.user)  # as `pk__in` it would be sorted in full for its first page
+        return whose_turn_it_is(queryset, request.user)
 
     @classmethod
     def is_mine(cls, request: HttpRequest) -> bool:

@@ -43,6 +43,22 @@ class Argument(NamedTuple):
     """What the model wrote, when a person has changed it since; else empty."""
 
 
+class Say(NamedTuple):
+    """What somebody has to say to a request, now."""
+
+    may_decide: bool
+    objection: str
+    """Why they may not decide on it, whether it waits or not; empty when they may."""
+    has_approved: bool
+    """And others still have to."""
+
+
+def say_of(user: User, request: ApprovalRequest) -> Say:
+    objection = objection_to(user, request)
+    has_approved = request.is_pending and request.approvals.filter(voter=user).exists()
+    return Say(request.is_pending and not objection and not has_approved, objection, has_approved)
+
+
 def context(
     request: ApprovalRequest,
     user: User,
@@ -52,18 +68,17 @@ def context(
     grant_form: GrantForm | None = None,
 ) -> dict[str, Any]:
     call = request.tool_call
-    objection = objection_to(user, request)
-    has_approved = request.is_pending and request.approvals.filter(voter=user).exists()
+    say = say_of(user, request)
     return {
         "approval": request,
         "call": call,
         "is_question": call.kind == CallKind.QUESTION,
         "is_by_graph": call.kind != CallKind.CALL,
         "is_outcome": request.question == ApprovalRequest.Question.OUTCOME,
-        "objection": objection,
-        "may_decide": request.is_pending and not objection and not has_approved,
+        "objection": say.objection,
+        "may_decide": say.may_decide,
         "may_override": request.is_pending and may_override(user, request),
-        "has_approved": has_approved,
+        "has_approved": say.has_approved,
         "allowed": outcomes.allowed(request),
         "needs_reason": outcomes.needs_reason(request),
         "votes": request.votes.select_related("voter", "principal"),

@@ -86,6 +86,11 @@ def right_to(user: User, request: ApprovalRequest) -> Right | str:
     return _("only %(whom)s decide on this.") % {"whom": whom(request)}
 
 
+def may_view(user: User) -> bool:
+    """Whether the queue is open to them, as the admin says: staff with the permission, and nobody else."""
+    return user.is_active and user.is_staff and user.has_perm(VIEW)
+
+
 def objection_to(user: User, request: ApprovalRequest) -> str:
     """Why `user` may not decide on `request`; empty when they may."""
     right = right_to(user, request)
@@ -112,6 +117,11 @@ def confirms_alone(request: ApprovalRequest) -> bool:
 def _named(request: ApprovalRequest) -> list[str]:
     """Keys of those whom the rule names, until it is escalated away from them."""
     return request.version.content["people"] if request.version and request.escalated_at is None else []
+
+
+def named_people(request: ApprovalRequest) -> QuerySet[User]:
+    """Those whom the rule names one by one, until it is escalated away from them."""
+    return User.objects.filter(pk__in=_named(request)).order_by("username")
 
 
 def whom(request: ApprovalRequest) -> str:

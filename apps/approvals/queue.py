@@ -71,10 +71,12 @@ class QueueList(ChangeList):
 
 
 def ordering(request: HttpRequest) -> list[str | Combinable]:
+    return order_of(waiting=is_waiting(request))
+
+
+def order_of(*, waiting: bool) -> list[str | Combinable]:
     """What is urgent comes first; of what is settled, the newest."""
-    if is_waiting(request):
-        return list(URGENCY)
-    return [NEWEST_DECISION, "-created_at", "pk"]
+    return list(URGENCY) if waiting else [NEWEST_DECISION, "-created_at", "pk"]
 
 
 def shown_columns(request: HttpRequest) -> list[Any]:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 USE_QUEUES = "runtime.use_queue_dashboard"
 VIEW_METRICS = "runtime.view_metrics"
 EXPORT_TOOL_CALLS = "runtime.export_toolcall"
+EXPORT_AUDIT = "runtime.export_auditevent"
 
 View = Callable[..., HttpResponseBase]
 

@@ -18,6 +18,7 @@ from accounts.callers import CallerAuth, How, caller_of
 from accounts.exceptions import BadCredential
 from accounts.forms import USERNAME_MAX_CHARS
 from accounts.models import ApiKey, User
+from accounts.problems import bodied, problems
 from accounts.scopes import Scope, scopes_of
 
 router = Router(tags=["auth"])
@@ -46,10 +47,6 @@ class TokenPair(Schema):
     token_type: str = "Bearer"  # noqa: S105
 
 
-class Problem(Schema):
-    detail: str
-
-
 class Me(Schema):
     username: str
     name: str
@@ -59,7 +56,7 @@ class Me(Schema):
     key_expires_at: datetime | None = None
 
 
-@router.post("/token", auth=None, response={200: TokenPair, 401: Problem, 429: Problem}, summary="Sign in")
+@router.post("/token", auth=None, response={200: TokenPair, **bodied()}, summary="Sign in")
 def sign_in(request: HttpRequest, given: SignIn) -> Any:
     """Tokens for a name and a password. For a program that nobody sits at, make a key instead."""
     user = authenticate(request, username=given.username, password=given.password)
@@ -71,12 +68,12 @@ def sign_in(request: HttpRequest, given: SignIn) -> Any:
     return pair
 
 
-@router.post("/refresh", auth=None, response={200: TokenPair, 401: Problem}, summary="Next pair of tokens")
+@router.post("/refresh", auth=None, response={200: TokenPair, **bodied()}, summary="Next pair of tokens")
 def refresh(request: HttpRequest, given: RefreshToken) -> Any:
     return tokens.refresh(given.refresh)
 
 
-@router.post("/revoke", auth=None, response={204: None}, summary="Sign out")
+@router.post("/revoke", auth=None, response={204: None, **bodied()}, summary="Sign out")
 def revoke(request: HttpRequest, given: RefreshToken) -> Any:
     """Ends this sign-in: its refresh and access tokens. 204 too for a token that had ended."""
     with transaction.atomic():
@@ -86,7 +83,7 @@ def revoke(request: HttpRequest, given: RefreshToken) -> Any:
     return Status(204, None)
 
 
-@router.get("/me", auth=CallerAuth(), response={200: Me, 401: Problem}, summary="Who one is here")
+@router.get("/me", auth=CallerAuth(), response={200: Me, **problems()}, summary="Who one is here")
 def me(request: HttpRequest) -> Any:
     caller = caller_of(request)
     key = ApiKey.objects.get(pk=caller.key_id) if caller.key_id else None

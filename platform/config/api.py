@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -15,9 +15,13 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from ninja import NinjaAPI, Swagger
 from ninja.errors import HttpError, ValidationError
+from ninja.parser import Parser
+from runtime import strict_json
 from runtime.exceptions import RuntimeRefusal
 
+from apps.approvals.api import router as approvals
 from apps.chat.api.routers import router as chat
+from apps.observability.api import router as audit
 
 VERSION = "1"
 
@@ -38,6 +42,11 @@ def known_callers_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpR
     return checked
 
 
+class StrictParser(Parser):
+    def parse_body(self, request: HttpRequest) -> Any:
+        return strict_json.loads(request.body)
+
+
 api = NinjaAPI(
     title="Countersign",
     version=VERSION,
@@ -45,9 +54,12 @@ api = NinjaAPI(
     auth=CallerAuth(),
     docs=Swagger(settings={"persistAuthorization": False, "tryItOutEnabled": True}),
     docs_decorator=known_callers_only,
+    parser=StrictParser(),
 )
 api.add_router("/auth", auth)
 api.add_router("", chat)
+api.add_router("/approvals", approvals)
+api.add_router("/audit", audit)
 
 
 @api.exception_handler(Refusal)
@@ -63,36 +75,33 @@ def answer_runtime_refusal(request: HttpRequest, refusal: RuntimeRefusal) -> Htt
     return response
 
 
-@api.exception_handler(Http404)
-def answer_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
-    return _told(_("There is no such thing, or it is not yours."), 404)
-
-
 @api.exception_handler(ValidationError)
 def answer_invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """As one text, like every other refusal: which field, and what is wrong with it."""
-    return _told("; ".join(f"{_field(each['loc'])}: {each['msg']}" for each in error.errors), 422)
+    """Which field, and what is wrong with it; never what was sent, which may be a password."""
+    return told("; ".join(f"{_name(each['loc'])}: {each['msg']}" for each in error.errors), 422)
 
 
-def _field(loc: tuple[Any, ...]) -> str:
-    """Of ("body", "given", "name") the name; what stands before it is ours."""
-    inner = loc[2:] if loc[0] == "body" else loc[1:]
-    return ".".join(map(str, inner)) or "body"
-
-
-@api.exception_handler(RequestDataTooBig)
-def answer_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
-    return _told(_("The body is too large."), 413)
+def _name(loc: Sequence[str | int]) -> str:
+    """Of the field, without where it came (body, query) and in which of the view's arguments."""
+    return ".".join(str(part) for part in (loc[2:] or loc[1:] or loc))
 
 
 @api.exception_handler(HttpError)
-def answer_unreadable(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """django-ninja's own errors; of a body that could not be read it keeps why as the cause."""
-    why = error.__cause__
-    if isinstance(why, ValueError | RecursionError):
-        return _told(_("The body can't be read: %(why)s") % {"why": why}, 422)
-    return _told(str(error), error.status_code)
+def answer_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if error.status_code == 400 and error.__cause__ is not None:  # of the parser
+        return told(_("The body can't be read: %(why)s") % {"why": error.__cause__}, 422)
+    return told(str(error), error.status_code)
 
 
-def _told(detail: str, status: int) -> JsonResponse:
+@api.exception_handler(Http404)
+def answer_missing(request: HttpRequest, missing: Http404) -> HttpResponse:
+    return told(_("There is no such thing, or it is not yours."), 404)
+
+
+@api.exception_handler(RequestDataTooBig)
+def answer_too_big(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return told(_("The body is too large."), 413)
+
+
+def told(detail: str, status: int) -> JsonResponse:
     return JsonResponse({"detail": detail}, status=status)

@@ -8,10 +8,12 @@ from ipaddress import ip_address
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.translation import gettext as _
 from runtime.database import is_away
+
+from config.rate_limits import is_api
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +52,17 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     """A 400 for what can't be read; it comes before anything looks at GET or POST."""
     # Django keeps "%00" as it came until GET is read; PostgreSQL refuses NUL in any text, and so a filter by it.
     if "%00" in request.META.get("QUERY_STRING", ""):
-        return _bad("The query has a NUL character.")
+        return _told(request, "The query has a NUL character.", 400)
     if request.encoding and request.encoding.lower() != "utf-8":
-        return _bad("Only UTF-8 is read here.")
+        return _told(request, "Only UTF-8 is read here.", 400)
     return None
 
 
-def _bad(why: str) -> HttpResponse:
-    return HttpResponseBadRequest(f"{why}\n", content_type="text/plain; charset=utf-8")
+def _told(request: HttpRequest, text: str, status: int) -> HttpResponse:
+    """In the form the asker reads."""
+    if is_api(request):
+        return JsonResponse({"detail": text}, status=status)
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
 
 
 @sync_and_async_middleware
@@ -86,12 +91,9 @@ def say_when_away(
             return None
         logger.error("database away", exc_info=error, extra={"action": "database_away"})
         text = _("The database can't be reached right now. Nothing was changed: try again in a moment.")
-        headers = {"Retry-After": RETRY_AFTER}
-        if request.path.startswith("/api/"):
-            return JsonResponse({"detail": text}, status=503, headers=headers)
-        return HttpResponse(
-            f"{text}\n", status=503, content_type="text/plain; charset=utf-8", headers=headers
-        )
+        response = _told(request, text, 503)
+        response["Retry-After"] = RETRY_AFTER
+        return response
 
     answer.process_exception = process_exception  # type: ignore[attr-defined]
     return answer

@@ -12,22 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from accounts import roles
+from accounts import roles, tokens
 from accounts.models import User
+from accounts.scopes import Scope
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 from runtime import decisions
 from runtime.exceptions import RuntimeRefusal
+from runtime.models import ThreadState
 
-from apps.approvals.models import ApprovalRequest, Delegation
+from apps.approvals.models import ApprovalRequest, Delegation, PolicyRule
 from tests.approvals.conftest import QUEUE, page_of, post
+from tests.support.programs import Program, key_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/approvals.md"
 BEGIN, END = "<!-- matrix -->\n", "<!-- /matrix -->\n"
 
 DECIDES, SEES, REFUSED, SIGN_IN = "decides", "sees only", "refused", "to the sign-in"
+UNKNOWN = "not known"  # 401
 
 # What each kind of person is, and whether they may decide and see. Written by hand: it is what must hold.
 PEOPLE: dict[str, tuple[str, bool, bool]] = {
@@ -130,22 +134,92 @@ def the_command(user: User | None, request: ApprovalRequest) -> str:
     return DECIDES
 
 
+def answered(answer: Any) -> str:
+    return {200: DECIDES, 401: UNKNOWN, 403: REFUSED, 404: REFUSED}[answer.status_code]
+
+
+def credential(user: User | None, make: Callable[[User], str]) -> str:
+    """Of somebody deactivated: from before, when they could still have one."""
+    if user is None:
+        return ""
+    was_active, user.is_active = user.is_active, True
+    User.objects.filter(pk=user.pk).update(is_active=True)
+    text = make(user)
+    User.objects.filter(pk=user.pk).update(is_active=was_active and user.username != "gone")
+    return text
+
+
+def by_api(program: Program, request: ApprovalRequest, **headers: str) -> str:
+    body = {"decision": "approve", "digest": request.tool_call.args_digest}
+    return answered(program.post(f"/approvals/{request.pk}/decide", body, **headers))
+
+
+def the_api(user: User | None, request: ApprovalRequest) -> str:
+    return by_api(Program(credential(user, lambda one: key_of(one, Scope.APPROVE))), request)
+
+
+def the_api_with_a_token(user: User | None, request: ApprovalRequest) -> str:
+    token = credential(user, lambda one: tokens.issue(one).access)
+    return by_api(Program(), request, **({"Authorization": f"Bearer {token}"} if token else {}))
+
+
+def the_apis_list(user: User | None, request: ApprovalRequest) -> str:
+    program = Program(credential(user, lambda one: key_of(one, Scope.APPROVE)))
+    answer = program.get("/approvals?status=all&mine=true")
+    if answer.status_code != 200:
+        return answered(answer)
+    return DECIDES if str(request.pk) in answer.content.decode() else SEES
+
+
+class LangGraphProgram(Program):
+    root = "/api/langgraph"
+
+
+def the_langgraph_api(user: User | None, request: ApprovalRequest) -> str:
+    """`command.resume` by a key that may do everything its owner may: chatting is no right to decide."""
+    at_rest(request)
+    if user is not None:
+        user.groups.add(Group.objects.get(name=roles.CHAT_USERS))
+    program = LangGraphProgram(credential(user, key_of))
+    body = {"assistant_id": "shop", "command": {"resume": {"decisions": [{"type": "approve"}]}}}
+    return answered(program.post(f"/threads/{request.tool_call.thread_id}/runs", body))
+
+
+def at_rest(request: ApprovalRequest) -> None:
+    """The thread's state as a worker leaves it when a call has to wait."""
+    call = request.tool_call
+    type(call.run).objects.filter(pk=call.run_id).update(ended_at=timezone.now())
+    interrupt = {"id": "0" * 32, "calls": [str(call.pk)], "digest": call.args_digest}
+    ThreadState.objects.create(thread=call.thread, run=call.run, interrupts=[interrupt])
+
+
 DOORS: dict[str, Callable[[User | None, ApprovalRequest], str]] = {
     "queue: mine": the_list,
     "page, e-mail link": the_page,
     "crafted POST": a_post,
     "bulk action": the_bulk_action,
-    "port (chat, socket, API)": the_port,
+    "API: mine": the_apis_list,
+    "API: key": the_api,
+    "API: token": the_api_with_a_token,
+    "LangGraph API: resume": the_langgraph_api,
+    "port (chat, socket)": the_port,
     "command": the_command,
 }
-READING = ("queue: mine", "page, e-mail link")
+READING = ("queue: mine", "page, e-mail link", "API: mine")
+PROGRAMS = ("API: mine", "API: key", "API: token", "LangGraph API: resume")
+WITHIN = ("port (chat, socket)", "command")
+LACKING = ("view-only staff", "chat user")  # without the permission to decide no key gives anything here
 
 
 def expected(door: str, name: str) -> str:
     _, may_decide, may_see = PEOPLE[name]
+    if door in PROGRAMS and name in ("deactivated", "anonymous"):
+        return UNKNOWN
+    if door == "LangGraph API: resume":  # of other people's threads, which are not there, or of one's own run
+        return REFUSED
     if may_decide:
         return DECIDES
-    if door in ("port (chat, socket, API)", "command"):
+    if door in WITHIN or (door in PROGRAMS and name in LACKING):
         return REFUSED
     if not may_see:
         return SIGN_IN
@@ -161,7 +235,7 @@ def expected(door: str, name: str) -> str:
 def test_the_door_lets_in_whom_it_should(people, waiting, door: str, name: str) -> None:
     approval = waiting(people["requester"])
     user = people.get(name)
-    if user is not None and name == "deactivated" and door not in ("port (chat, socket, API)", "command"):
+    if user is not None and name == "deactivated" and door not in WITHIN:
         browser(user)
     elif name == "deactivated":
         User.objects.filter(pk=user.pk).update(is_active=False)
@@ -171,6 +245,30 @@ def test_the_door_lets_in_whom_it_should(people, waiting, door: str, name: str) 
     assert found == expected(door, name)
     approval.refresh_from_db()
     assert approval.is_pending is not (found == DECIDES and door not in READING)
+
+
+def test_who_may_confirm_alone_does_so_through_the_langgraph_api(people, waiting, rule) -> None:
+    """That the others are refused there is for who they are, and for nothing in the request."""
+    PolicyRule.objects.filter(pk=rule.pk).update(requester_confirms=True)
+
+    assert the_langgraph_api(people["requester"], waiting(people["requester"])) == DECIDES
+
+
+@pytest.mark.parametrize("name", ["approver", "requester"])
+def test_a_key_to_chat_decides_nothing(people, waiting, rule, name: str) -> None:
+    PolicyRule.objects.filter(pk=rule.pk).update(requester_confirms=True)
+    approval = waiting(people["requester"])
+    at_rest(approval)
+    people[name].groups.add(Group.objects.get(name=roles.CHAT_USERS))
+    key = key_of(people[name], Scope.CHAT)
+    resume = {"assistant_id": "shop", "command": {"resume": {"decisions": [{"type": "approve"}]}}}
+
+    assert Program(key).get("/approvals").status_code == 403
+    assert by_api(Program(key), approval) == REFUSED
+    refused = LangGraphProgram(key).post(f"/threads/{approval.tool_call.thread_id}/runs", resume)
+    assert refused.status_code == (403 if name == "requester" else 404)
+    approval.refresh_from_db()
+    assert approval.is_pending
 
 
 def table() -> str:

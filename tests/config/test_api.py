@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from config import api as api_module
 from django.contrib.staticfiles import finders
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
+from ninja import Schema
 from runtime.exceptions import RuntimeRefusal
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +56,31 @@ def test_every_operation_is_closed_unless_it_is_a_way_in(client: Client, alice: 
                 continue
             url = re.sub(r"\{[^}]+\}", "00000000-0000-4000-8000-000000000000", path)
             assert stranger.generic(method.upper(), url).status_code == 401, (method, path)
+
+
+def test_every_operation_says_how_it_refuses(client: Client, alice: User) -> None:
+    paths = described(client, alice).json()["paths"]
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            told = {
+                status for status, each in operation["responses"].items() if each.get("content") == problem
+            }
+            reads_a_body = "requestBody" in operation
+            expected = {"400", "401", "403", "429", "503"} | ({"413", "422"} if reads_a_body else set())
+            assert told >= expected, (method, path)
+
+
+def test_no_two_shapes_share_a_name() -> None:
+    """Of two with one name the document keeps one, for both."""
+
+    def below(kind: type[Schema]) -> list[type[Schema]]:
+        return [found for each in kind.__subclasses__() for found in (each, *below(each))]
+
+    ours = (each.__name__ for each in below(Schema) if not each.__module__.startswith("ninja."))
+    twice = [name for name, count in Counter(ours).items() if count > 1]
+    assert twice == []
 
 
 def test_the_page_loads_nothing_from_elsewhere_and_no_script_in_it(

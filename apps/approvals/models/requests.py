@@ -139,6 +139,12 @@ class ApprovalRequest(models.Model):
         cast = self.votes.filter(_COUNTS, args_digest=self.tool_call.args_digest)
         return cast.filter(created_at__gt=self.escalated_at) if self.escalated_at else cast
 
+    def counts(self, vote: Vote) -> bool:
+        """The same of a vote that is at hand: lists have fetched theirs."""
+        is_since = self.escalated_at is None or vote.created_at > self.escalated_at
+        is_approval = vote.verdict in (DecisionKind.APPROVE, DecisionKind.EDIT)
+        return is_since and is_approval and vote.args_digest == self.tool_call.args_digest
+
 
 _COUNTS = Q(verdict__in=("approve", "edit"))
 

@@ -18,7 +18,7 @@ from runtime.database import in_database
 from apps.chat import watching
 from apps.chat.api import feed, shapes
 from apps.chat.api.doors import STREAM, answered, caller, get_session, once, path_of_task, say
-from apps.chat.api.schemas import NewMessage, Outcome, Question, answers
+from apps.chat.api.schemas import NewMessage, Question, Reply, answers
 from apps.chat.late import LateResponse
 from apps.chat.watching import RunWatch
 
@@ -28,7 +28,7 @@ REFUSALS = (404, 409, 413)
 GOES_ON = ("pending", "running", shapes.INTERRUPTED)
 
 
-@router.post("/chat", response=answers({200: Outcome, 202: Outcome}, *REFUSALS), summary="Ask, and wait")
+@router.post("/chat", response=answers({200: Reply, 202: Reply}, *REFUSALS), summary="Ask, and wait")
 def ask(request: HttpRequest, said: Question) -> HttpResponseBase:
     """The whole answer (200), as soon as it is there.
 

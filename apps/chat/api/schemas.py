@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from accounts.api import Problem
+from accounts.problems import problems
 from ninja import Schema
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
-from runtime.jsonb import refuse_unholdable
+from pydantic import AfterValidator, ConfigDict, Field
 from runtime.schemas import DecisionType
 
 Json = dict[str, Any]
@@ -34,11 +33,6 @@ class Body(Schema):
     """What is misspelt is refused, not passed over."""
 
     model_config = ConfigDict(extra="forbid")
-
-    @model_validator(mode="after")
-    def _can_be_kept(self) -> Self:
-        refuse_unholdable(self.model_dump())
-        return self
 
 
 # Sent
@@ -113,7 +107,7 @@ class Failure(Schema):
     message: str
 
 
-class Approval(Schema):
+class PendingApproval(Schema):
     """A tool call, or a question of a graph, that waits for a person."""
 
     tool_call_id: UUID
@@ -130,7 +124,7 @@ class Approval(Schema):
     args_schema: Json
 
 
-class Outcome(Schema):
+class Reply(Schema):
     """What a run has come to so far."""
 
     session_id: UUID = SESSION_ID
@@ -139,7 +133,7 @@ class Outcome(Schema):
         description="interrupted: `interrupts` wait for a person. pending, running: it goes on."
     )
     answer: str | None = Field(description="The last that the assistant said in this run.")
-    interrupts: list[Approval]
+    interrupts: list[PendingApproval]
     error: Failure | None
     usage: Usage
 
@@ -168,7 +162,7 @@ class Task(Schema):
     status: Literal["pending", "running", "waiting", "success", "error", "timeout", "cancelled"]
     progress: Progress
     result: str | None = Field(description="The last that the assistant said, once the task is done.")
-    interrupts: list[Approval]
+    interrupts: list[PendingApproval]
     error: Failure | None
     usage: Usage
     created_at: datetime
@@ -198,11 +192,6 @@ class NewSession(Schema):
     session_id: UUID = Field(description="The new session's. The former one is gone for you.")
 
 
-Codes = dict[int, Any]
-
-OF_EVERY_ROUTE: Codes = {401: Problem, 403: Problem, 422: Problem, 429: Problem, 503: Problem}
-
-
-def answers(codes: Codes, *problems: int) -> Codes:
+def answers(codes: dict[int, Any], *refusals: int) -> dict[int, Any]:
     """All that a route answers, for its description."""
-    return {**codes, **OF_EVERY_ROUTE, **dict.fromkeys(problems, Problem)}
+    return {**codes, **problems(422, *refusals)}

@@ -20,16 +20,25 @@ from runtime.models import (
     ToolCall,
 )
 
-from apps.chat.api.schemas import Approval, Failure, Outcome, Progress, SaidMessage, Task, ToolCalls, Usage
+from apps.chat.api.schemas import (
+    Failure,
+    PendingApproval,
+    Progress,
+    Reply,
+    SaidMessage,
+    Task,
+    ToolCalls,
+    Usage,
+)
 
 INTERRUPTED = "interrupted"  # what a run that waits is for who waited for its answer
 
 
-def outcome(run_id: UUID) -> Outcome:
+def outcome(run_id: UUID) -> Reply:
     run = Run.objects.get(pk=run_id)
     last = run.messages.filter(role=Role.AI).order_by("created_at", "pk").last()
     waits = run.status == RunStatus.WAITING
-    return Outcome.model_validate(
+    return Reply.model_validate(
         {
             "session_id": run.thread_id,
             "run_id": run.pk,
@@ -46,14 +55,14 @@ def failure(run: Run) -> Failure | None:
     return Failure(type=run.error_type or "Error", message=run.error) if run.error else None
 
 
-def approvals(thread_id: UUID) -> list[Approval]:
+def approvals(thread_id: UUID) -> list[PendingApproval]:
     """All that waits in the thread, the oldest first."""
     waiting = ToolCall.objects.filter(thread=thread_id, state__in=UNSETTLED)
     return [approval(call) for call in waiting.order_by("created_at", "position")]
 
 
-def approval(call: ToolCall) -> Approval:
-    return Approval.model_validate(
+def approval(call: ToolCall) -> PendingApproval:
+    return PendingApproval.model_validate(
         {
             "tool_call_id": call.pk,
             "run_id": call.run_id,

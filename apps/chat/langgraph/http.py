@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,8 +15,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from pydantic import BaseModel, ValidationError
+from runtime import strict_json
 from runtime.exceptions import RuntimeRefusal, ThreadBusy
-from runtime.jsonb import refuse_unholdable
 
 Body = TypeVar("Body", bound=BaseModel)
 View = Callable[..., HttpResponseBase]
@@ -101,8 +100,7 @@ def uuid_of(text: str) -> UUID:
 def body_of(request: HttpRequest, kind: type[Body]) -> Body:
     """The body, checked; no body at all is an empty one."""
     try:
-        read = json.loads(request.body.decode() or "{}")
-        refuse_unholdable(read)
+        read = strict_json.loads(request.body or b"{}")
         return kind.model_validate({} if read is None else read)
     except ValidationError as error:
         raise Problem(_problems(error)) from None

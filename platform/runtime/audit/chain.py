@@ -18,7 +18,7 @@ from django.db import connection
 
 from runtime.audit.models import AuditEvent
 from runtime.audit.verify_export import Broken, Link, check_links
-from runtime.database import in_pages
+from runtime.database import PAGE, in_pages
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,19 @@ def head() -> Head:
     return Head(*row)
 
 
-def links(*, after: int = 0, until: int | None = None) -> Iterator[Link]:
+def links() -> Iterator[Link]:
     """The sealed events by number, in bounded memory."""
-    rows = AuditEvent.objects.filter(seq__gt=after)
-    if until is not None:
-        rows = rows.filter(seq__lte=until)
-    for event in in_pages(rows.only(*LINK), "seq"):
-        yield Link(event.seq or 0, time_text(event.at), event.previous, event.hash, event.body)
+    return map(_link, in_pages(AuditEvent.objects.filter(seq__gt=0).only(*LINK), "seq"))
+
+
+def page(*, after: int, until: int) -> Iterator[Link]:
+    """The first of the sealed events numbered `after` + 1 to `until`."""
+    rows = AuditEvent.objects.filter(seq__gt=after, seq__lte=until).only(*LINK)
+    return map(_link, rows.order_by("seq")[:PAGE])
+
+
+def _link(event: AuditEvent) -> Link:
+    return Link(event.seq or 0, time_text(event.at), event.previous, event.hash, event.body)
 
 
 def time_text(at: datetime | None) -> str:

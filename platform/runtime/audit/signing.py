@@ -22,31 +22,67 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from runtime.audit import chain
+from runtime.audit.record import append
 from runtime.audit.verify_export import canonical
 
 
-def export(*, after: int = 0, until: int | None = None) -> Iterator[str]:
-    """Lines of the events numbered `after` + 1 to `until`, then the signed head. In a transaction of one moment."""
-    key = private_key()  # before anything is written: an export without a signature is none
-    seq, digest, count = after, _hash_of(after), 0
-    previous = digest
-    for link in chain.links(after=after, until=until):
-        seq, digest, count = link.seq, link.hash, count + 1
-        yield json.dumps(asdict(link), ensure_ascii=False) + "\n"
-    head = {
-        "after": after,
-        "previous": previous,
-        "seq": seq,
-        "hash": digest,
-        "count": count,
-        "at": chain.time_text(datetime.now(UTC)),
-    }
-    signature = base64.b64encode(key.sign(canonical(head))).decode()
-    yield json.dumps({"head": head, "signature": signature}) + "\n"
+class OutOfRange(ValueError):
+    """There are no such events."""
+
+
+class Export:
+    """Lines of the events `since` to `until`, then the signed head. A page at a time, and a page in memory.
+
+    Nothing has to be held open between two pages: what is sealed stays as it is, and later events are none of it.
+    """
+
+    def __init__(self, since: int, until: int) -> None:
+        self._key = private_key()  # before anything is written: an export without a signature is none
+        self._after, self._until, self._count = since - 1, until, 0
+        self._seq, self._hash = self._after, _hash_of(self._after)
+        self._previous = self._hash
+
+    def page(self) -> str:
+        """The next lines; empty after the last event."""
+        links = list(chain.page(after=self._seq, until=self._until))
+        if links:
+            self._seq, self._hash = links[-1].seq, links[-1].hash
+        self._count += len(links)
+        return "".join(json.dumps(asdict(link), ensure_ascii=False) + "\n" for link in links)
+
+    def head(self) -> str:
+        """The last line."""
+        head = {
+            "after": self._after,
+            "previous": self._previous,
+            "seq": self._seq,
+            "hash": self._hash,
+            "count": self._count,
+            "at": chain.time_text(datetime.now(UTC)),
+        }
+        signature = base64.b64encode(self._key.sign(canonical(head))).decode()
+        return json.dumps({"head": head, "signature": signature}) + "\n"
+
+    def lines(self) -> Iterator[str]:
+        """All of it, in pages."""
+        while page := self.page():
+            yield page
+        yield self.head()
+
+
+def begin(since: int = 1, until: int | None = None) -> Export:
+    """An export, told in the audit as such: it does not hold that event itself. Raises OutOfRange."""
+    end = chain.head().seq
+    until = end if until is None else until
+    if not 1 <= since <= until <= end:
+        raise OutOfRange(end)
+    export = Export(since, until)
+    append("audit.exported", subject=("audit", ""), after={"since": since, "until": until})
+    return export
 
 
 def _hash_of(seq: int) -> str:
-    found = next(chain.links(after=seq - 1, until=seq), None)
+    found = next(iter(chain.page(after=seq - 1, until=seq)), None)
     return found.hash if found else ""
 
 

@@ -14,16 +14,13 @@ from accounts.scopes import Scope
 from runtime import hub
 
 from apps.chat.late import LateResponse
-from tests.chat.langgraph.conftest import Program as AnyProgram
-from tests.chat.langgraph.conftest import key_of
+from tests.support import programs
+from tests.support.programs import key_of
 
-ROOT = "/api/v1"
+ROOT = programs.Program.root
 
 
-class Program(AnyProgram):
-    def __init__(self, key: str = "") -> None:
-        super().__init__(key, ROOT)
-
+class Program(programs.Program):
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         """The response; one that comes late as the server sends it."""
         response = super().call(method, path, body, **headers)

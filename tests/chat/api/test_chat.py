@@ -12,8 +12,8 @@ from runtime.models import Run, RunStatus, Thread
 from apps.chat.late import LateResponse
 from tests.chat.api.conftest import Program, names, streamed
 from tests.chat.conftest import Worker
-from tests.chat.langgraph.conftest import Program as AnyProgram
-from tests.chat.langgraph.conftest import key_of
+from tests.chat.langgraph.conftest import Program as GraphProgram
+from tests.support.programs import key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,7 +87,7 @@ def test_a_key_belongs_to_one_request(alices_program: Program, assistant: object
 
 
 def test_langgraphs_clients_may_name_their_requests_too(thread: Thread) -> None:
-    program = AnyProgram(key_of(thread.owner))
+    program = GraphProgram(key_of(thread.owner))
     body = {"assistant_id": "shop", "input": {"messages": "hello"}}
 
     found = [program.post(f"/threads/{thread.pk}/runs", body, **KEY).json() for _ in range(2)]

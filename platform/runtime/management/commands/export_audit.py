@@ -5,9 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from runtime import audit
-from runtime.audit import chain, signing
-from runtime.invariants import one_moment
+from runtime.audit import signing
 
 
 class Command(BaseCommand):
@@ -28,19 +26,18 @@ class Command(BaseCommand):
         if public_key:
             self.stdout.write(signing.public_key(), ending="")
             return
-        end = chain.head().seq
-        until = end if until is None else until
-        if not 1 <= since <= until <= end:
-            raise CommandError(f"There are the events 1 to {end}. Give --since and --until within them.")
-        after = {"since": since, "until": until}
-        audit.append("audit.exported", subject=("audit", ""), after=after)
+        try:
+            export = signing.begin(since, until)
+        except signing.OutOfRange as error:
+            raise CommandError(
+                f"There are the events 1 to {error}. Give --since and --until within them."
+            ) from error
         if output is None:
-            self._write(self.stdout, since, until)
+            self._write(self.stdout, export)
             return
         with output.open("w", encoding="utf-8", newline="\n") as file:
-            self._write(file, since, until)
+            self._write(file, export)
 
-    def _write(self, out: Any, since: int, until: int) -> None:
-        with one_moment():
-            for line in signing.export(after=since - 1, until=until):
-                out.write(line)
+    def _write(self, out: Any, export: signing.Export) -> None:
+        for lines in export.lines():
+            out.write(lines)
