@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL = 2.0  # seconds
 START_LIMIT = 30.0  # seconds to reach the database and Redis
+LEAVE_WITHIN = 2.0  # seconds until what was told to end is left where it is
 STOP_AGAIN = 5.0  # seconds in which what runs may end by itself; asked for with each heartbeat
 LOOK_AT_LOOP = 0.25  # seconds between two looks at whether the loop turns
 STALL = 1.0  # seconds that it stood still, from which on it is worth a line in the log
@@ -135,9 +136,11 @@ class Engine:
         self._watches += [self._loop.create_task(each) for each in (self._listen(), self._watch_loop())]
 
     async def _close(self) -> None:
-        for watch in self._watches:
-            watch.cancel()
-        await asyncio.gather(*self._watches, return_exceptions=True)
+        self._draining = True
+        await _end(set(self._watches))
+        await self._join_held(0)
+        if claims := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(claims, timeout=LEAVE_WITHIN)
         await self._stack.aclose()
 
     async def _claim_and_perform(self, run_id: str) -> str:
@@ -146,6 +149,9 @@ class Engine:
         run = await in_database(Run.claim, run_id, self._name, alone=self._alone)
         if run is None:
             return "not claimed"
+        if self._draining:  # since a moment ago
+            await in_database(run.release)
+            return "left for another worker"
         context, control = RunContext(run), RunControl()
         task = self._loop.create_task(self._perform(context, control), name=f"run {run_id}")
         self._held[run.pk] = Held(context, task, control)
@@ -275,7 +281,16 @@ class Engine:
             await in_database(held.run.release)
             held.task.cancel()
         if late:
-            await asyncio.wait(late, timeout=2.0)
+            await asyncio.wait(late, timeout=LEAVE_WITHIN)
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancels them until they have ended, for LEAVE_WITHIN: redis-py may keep one cancellation to itself."""
+    deadline = asyncio.get_running_loop().time() + LEAVE_WITHIN
+    while tasks and asyncio.get_running_loop().time() < deadline:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=LEAVE_WITHIN / 10)
 
 
 async def _every(interval: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

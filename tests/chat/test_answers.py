@@ -52,7 +52,7 @@ def test_a_question_is_answered_on_its_card(
     call = question()
     html = alices.get(url("thread", worker.thread)).content.decode()
     assert "Which colour?" in html
-    assert "Waiting for your answer" in html
+    assert "for your answer." in html
     assert 'name="arg-answer"' in html
 
     response = alices.post(
@@ -148,7 +148,7 @@ def test_who_may_confirm_alone_does_it_on_the_card(
     PolicyRule.objects.create(name="mine", tool="refund_order", verdict="ask", requester_confirms=True)
     call = worker.call(worker.begin())
     html = alices.get(url("thread", worker.thread)).content.decode()
-    assert "Waiting for you to confirm it" in html
+    assert "for you to confirm it." in html
     assert "Withdraw" not in html
 
     data = {"decision": decision, "digest": call.args_digest}

@@ -130,3 +130,36 @@ def test_who_waits_for_a_run_that_can_t_be_ended_goes_on_when_its_engine_is_gone
 
     with pytest.raises(CancelledError):
         performing.result(5)
+
+
+def test_an_engine_that_ends_gives_back_what_it_holds(thread: Thread, engine_on: EngineOn) -> None:
+    run = runs.send_message(thread, thread.owner, "go on")
+    with engine_on(ENDLESS) as engine:
+        performing = engine.start(str(run.pk))
+        until(lambda: tokens_of(thread) >= 5)
+
+    assert performing.result(1) == "lease lost"
+    run.refresh_from_db()
+    assert (run.status, run.drains) == (RunStatus.PENDING, 1)
+    assert not asyncio.all_tasks(engine._loop)
+
+
+def test_a_run_that_is_claimed_as_its_engine_ends_is_given_back(
+    thread: Thread, engine_on: EngineOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.send_message(thread, thread.owner, "Hello")
+    claim, is_claiming = Run.claim, threading.Event()
+
+    def slowly(*args: Any, **kwargs: Any) -> Run | None:
+        is_claiming.set()
+        time.sleep(0.3)
+        return claim(*args, **kwargs)
+
+    with engine_on() as engine:
+        monkeypatch.setattr(Run, "claim", slowly)
+        claiming = engine.start(str(run.pk))
+        assert is_claiming.wait(10)
+
+    assert claiming.result(1) == "left for another worker"
+    run.refresh_from_db()
+    assert run.status == RunStatus.PENDING
