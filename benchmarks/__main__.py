@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-ALL = ["resume_latency", "compare", "thread_length", "model_stream", "queue"]
+ALL = ["resume_latency", "compare", "delivery", "thread_length", "model_stream", "queue"]
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
@@ -23,6 +24,8 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 class Account(TypedDict):
     session: str
     """Value of the session's cookie."""
+    key: str
+    """Of theirs for the API, scope chat."""
     thread: str
     """Id of a thread of theirs that has no message."""
 
@@ -54,6 +57,8 @@ def _people(count: int) -> list[User]:
 
 
 def _account(user: User, thread: Thread) -> Account:
+    from accounts import keys
+    from accounts.scopes import Scope
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 
@@ -62,7 +67,8 @@ def _account(user: User, thread: Thread) -> Account:
     session[BACKEND_SESSION_KEY] = BACKEND
     session[HASH_SESSION_KEY] = user.get_session_auth_hash()
     session.save()
-    return {"session": str(session.session_key), "thread": str(thread.pk)}
+    key = keys.create_key(user, "bench", (Scope.CHAT,), timedelta(days=1))[1]
+    return {"session": str(session.session_key), "key": key, "thread": str(thread.pk)}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 from benchmarks import graph, model
 from benchmarks.load import LoadDied, Measured, Target, measure
@@ -44,6 +45,20 @@ def platform(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Tar
     """The product: one web process, one worker, a page and its socket for each user."""
     where = {"base": stack.base, "accounts": stack.run("benchmarks.accounts", graph.ID, str(users))}
     yield Target("platform", "benchmarks.product", where, {**stack.processes(), "model": endpoint.pid})
+
+
+@contextmanager
+def sse(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """The product, asked and heard by `/api/v1/chat/stream`: server-sent events of the same request."""
+    with platform(stack, endpoint, users) as target:
+        yield replace(target, name="sse", users="benchmarks.programs", where={**target.where, "api": "v1"})
+
+
+@contextmanager
+def langgraph(stack: Stack, endpoint: model.Endpoint, users: int) -> Iterator[Target]:
+    """The same by the API that LangGraph's clients speak."""
+    with sse(stack, endpoint, users) as target:
+        yield replace(target, name="langgraph", where={**target.where, "api": "langgraph"})
 
 
 @contextmanager
@@ -122,7 +137,14 @@ def process(arguments: Sequence[str], env: Mapping[str, str]) -> Iterator[int]:
 
 
 Design = Callable[[Stack, model.Endpoint, int], AbstractContextManager[Target]]
-DESIGNS: dict[str, Design] = {"floor": floor, "platform": platform, "celery": celery, "crowd": crowd}
+DESIGNS: dict[str, Design] = {
+    "floor": floor,
+    "platform": platform,
+    "celery": celery,
+    "crowd": crowd,
+    "sse": sse,
+    "langgraph": langgraph,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

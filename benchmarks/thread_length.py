@@ -13,6 +13,7 @@ from uuid import UUID
 from websockets.asyncio.client import connect
 
 from benchmarks import graph
+from benchmarks.accounts import Account
 from benchmarks.load import Turn, percentiles
 from benchmarks.product import CURSOR, PageUser
 from benchmarks.resume_latency import resumed
@@ -72,7 +73,8 @@ def run(*, turns: int, resumes: int) -> None:
 
 async def take(stack: Stack, alice: Person, thread: str, turns: int) -> tuple[list[float], float]:
     """Milliseconds of each turn, and the bytes of checkpoints that all of them wrote."""
-    user = PageUser(stack.base, {"session": alice.cookie("sessionid"), "thread": thread})
+    account: Account = {"session": alice.cookie("sessionid"), "key": "", "thread": thread}
+    user = PageUser(stack.base, account)
     await user.open()
     await user.take(Turn())  # the worker builds its graph
     before = written(stack)

@@ -13,3 +13,6 @@ urlpatterns = [
     path("api/langgraph/", include("apps.chat.langgraph.urls")),
     path("", include("apps.chat.urls")),
 ]
+
+handler404 = "config.errors.not_found"
+handler500 = "config.errors.server_error"

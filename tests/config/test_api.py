@@ -121,3 +121,26 @@ def test_static_files_can_be_collected(settings: Any, tmp_path: Path) -> None:
     call_command("collectstatic", interactive=False, verbosity=0)
 
     assert list(tmp_path.glob("ninja/swagger-ui-bundle.*.js"))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/tasks/x", "/api/x"])
+def test_programs_read_of_an_address_that_is_none_in_json(client: Client, path: str) -> None:
+    answer = client.get(path)
+
+    assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
+    assert answer.json()["detail"]
+    assert client.get("/nothing")["Content-Type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/api/v1/openapi.json", "application/json"), ("/", "text/html")])
+def test_a_fault_of_ours_is_told_in_the_asker_s_form(
+    monkeypatch: pytest.MonkeyPatch, path: str, kind: str
+) -> None:
+    def fails(*args: object) -> None:
+        raise ZeroDivisionError("with a secret")
+
+    monkeypatch.setattr("config.rate_limits.is_api", fails)
+    answer = Client(raise_request_exception=False).get(path)
+
+    assert (answer.status_code, answer["Content-Type"].split(";")[0]) == (500, kind)
+    assert b"secret" not in answer.content

@@ -23,11 +23,15 @@ from runtime.schemas import RunFields
 from apps.chat import assistants
 from apps.chat.access import get_thread_for
 
+EVENT = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
 STREAM: dict[str, Any] = {
     "responses": {
         200: {
             "description": "Server-sent events: docs/reference/events.md.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": EVENT}},
         }
     }
 }
