@@ -144,12 +144,12 @@ class Engine:
         await self._stack.aclose()
 
     async def _claim_and_perform(self, run_id: str) -> str:
-        if self._draining:
+        if self._is_draining():
             return "left for another worker"
         run = await in_database(Run.claim, run_id, self._name, alone=self._alone)
         if run is None:
             return "not claimed"
-        if self._draining:  # since a moment ago
+        if self._is_draining():  # since a moment ago
             await in_database(run.release)
             return "left for another worker"
         context, control = RunContext(run), RunControl()
@@ -163,6 +163,9 @@ class Engine:
         finally:
             self._held.pop(run.pk, None)
         return run.status
+
+    def _is_draining(self) -> bool:
+        return self._draining
 
     async def _perform(self, context: RunContext, control: RunControl) -> None:
         announced = asyncio.create_task(in_database(_announce_start, context.run))
