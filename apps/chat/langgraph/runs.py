@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -16,7 +17,7 @@ from runtime.runs import cancel_run
 
 from apps.chat import watching
 from apps.chat.langgraph import shapes, starting, streams
-from apps.chat.langgraph.bodies import MODES, RunCreate
+from apps.chat.langgraph.bodies import MODES, RunBatch, RunCreate
 from apps.chat.langgraph.http import (
     ApiRequest,
     Problem,
@@ -29,6 +30,9 @@ from apps.chat.langgraph.http import (
     told,
 )
 from apps.chat.langgraph.threads import get_thread, mark
+
+# What may be streamed of a thread: the steps of its runs, or only that they begin and end.
+THREAD_MODES = ("run_modes", "lifecycle")
 
 # Which of our statuses are one of theirs.
 STATUSES = {
@@ -54,6 +58,14 @@ def get_run(request: ApiRequest, thread_id: UUID, run_id: UUID) -> Run:
 def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
     run = _started(request, thread_id, body_of(request, RunCreate)).run
     return answered(shapes.of_run(run), **{"Content-Location": path_of(run)})
+
+
+def create_batch(request: ApiRequest) -> HttpResponse:
+    """All of them, or none."""
+    bodies = body_of(request, RunBatch).root
+    with transaction.atomic():
+        made = [starting.start(caller(request), None, body) for body in bodies]
+    return answered([shapes.of_run(run) for run in made])
 
 
 def _started(request: ApiRequest, thread_id: UUID | None, body: RunCreate) -> Started:
@@ -153,10 +165,22 @@ def stream(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
     return response
 
 
-def _modes(request: ApiRequest) -> list[str]:
+def stream_thread(request: ApiRequest, thread_id: UUID) -> HttpResponseBase:
+    """What all its runs stream, one after the other, from strictly after Last-Event-ID; without one from now."""
+    thread = get_thread(request.user, thread_id)
+    watching.refuse_one_more(request.user)
+    after = request.headers.get("Last-Event-ID")
+    cursor = watching.cursor_of(thread.pk) if after is None else watching.cursor_from(after)
+    # The SDKs send the first name, LangGraph's own server reads the second.
+    modes = _modes(request, THREAD_MODES) or _modes(request, THREAD_MODES, key="stream_modes")
+    watch = watching.watch_thread(request, thread.pk, cursor)
+    return streams.as_thread_events(watch, with_steps="run_modes" in (modes or ["run_modes"]))
+
+
+def _modes(request: ApiRequest, known: Sequence[str] = MODES, *, key: str = "stream_mode") -> list[str]:
     """Of the query: a key several times, or once with a JSON array."""
-    given = request.GET.getlist("stream_mode")
+    given = request.GET.getlist(key)
     names = [name.strip().strip('"') for text in given for name in text.strip("[] ").split(",")]
-    if unknown := [name for name in names if name and name not in MODES]:
+    if unknown := [name for name in names if name and name not in known]:
         raise Problem(_("stream_mode: there is no %(names)s.") % {"names": ", ".join(unknown)[:100]})
     return [name for name in names if name]
