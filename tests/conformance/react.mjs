@@ -43,7 +43,7 @@ async function talk({ fetchStateHistory }) {
     thread.now().submit(say("hello"));
     await thread.until((each) => each.isLoading);
     await thread.until(resting(2));
-    thread.now().submit(say("what is 1+1"));
+    thread.now().submit(say("hello again"));
     await thread.until((each) => each.isLoading);
     await thread.until(resting(4));
     assert.equal(thread.now().error, undefined);

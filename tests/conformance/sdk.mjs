@@ -199,8 +199,8 @@ const scenarios = {
     await client.runs.wait(thread_id, A, { input: say("what is 1+1") });
     const forked = await client.runs.wait(thread_id, A, { input: say("instead"), checkpoint: then.checkpoint });
     assert.deepEqual(humans(forked), ["hello", "instead"]);
-    const { checkpoint_id: checkpointId } = earlier.find((each) => each.next[0] === "model").checkpoint;
-    const parts = await heard(client.runs.stream(thread_id, A, { input: null, checkpointId, streamMode: "values" }));
+    const { checkpoint } = earlier.find((each) => each.next[0] === "model");
+    const parts = await heard(client.runs.stream(thread_id, A, { input: null, checkpoint, streamMode: "values" }));
     const again = parts.filter((part) => part.event === "values").at(-1).data;
     assert.deepEqual(again.messages.map((each) => each.type), ["human", "ai"]);
     await refused(404, client.runs.create(thread_id, A, { input: HELLO, checkpointId: crypto.randomUUID() }));
@@ -222,7 +222,8 @@ const scenarios = {
     const values = await client.runs.wait(null, A, { input: HELLO });
     assert.equal(values.messages.at(-1).type, "ai");
     assert.ok((await heard(client.runs.stream(null, A, { input: HELLO }))).some((part) => part.event === "values"));
-    const made = await client.runs.createBatch([1, 2].map(() => ({ assistantId: A, input: HELLO, onCompletion: "keep" })));
+    const keep = { on_completion: "keep" }; // the client passes what it does not know on as it is
+    const made = await client.runs.createBatch([1, 2].map(() => ({ assistantId: A, input: HELLO, ...keep })));
     assert.equal(new Set(made.map((run) => run.thread_id)).size, 2);
     for (const run of made) await client.runs.join(run.thread_id, run.run_id);
   },
