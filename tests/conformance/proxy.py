@@ -58,8 +58,18 @@ def proxied(target: str) -> Iterator[Proxy]:
     try:
         yield found
     finally:
+        asyncio.run_coroutine_threadsafe(_end_of_talks(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
+        loop.close()
+
+
+async def _end_of_talks() -> None:
+    """Ends what is open, as clients leave their connections open."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _between(

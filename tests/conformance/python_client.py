@@ -220,6 +220,10 @@ class Scenarios:
         async with asyncio.timeout(20):
             while (await runs.get(where, left))["status"] != "interrupted":
                 await asyncio.sleep(0.1)
+        last, _parts = await self.begun(where)
+        await runs.cancel_many(thread_id=where, run_ids=[last], action="interrupt")
+        assert humans(await runs.wait(where, A, input=say("hello")))[-1] == "hello"
+        assert (await runs.get(where, last))["status"] == "interrupted"
 
     async def states(self) -> None:
         where, threads = await self.thread(), self.client.threads

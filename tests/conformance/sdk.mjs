@@ -174,6 +174,10 @@ const scenarios = {
       assert.ok(tries < 100, "it was not stopped");
       await sleep(100);
     }
+    const { runId } = await begun(thread_id);
+    await client.runs.cancelMany({ threadId: thread_id, runIds: [runId], action: "interrupt" });
+    assert.deepEqual(humans(await client.runs.wait(thread_id, A, { input: HELLO })).at(-1), "hello");
+    assert.equal((await client.runs.get(thread_id, runId)).status, "interrupted");
   },
 
   async states() {

@@ -24,7 +24,7 @@ TITLES = {
     "wait": "wait, join, list, delete a run",
     "interrupt": "an interrupt, answered in each of the three shapes",
     "withdraw": '`goto: "__end__"` withdraws what waits',
-    "cancel": "cancel (interrupt, rollback, by disconnecting); busy and `reject`: 409",
+    "cancel": "cancel (interrupt, rollback, several, by disconnecting); busy and `reject`: 409",
     "states": "state, state at a checkpoint, history, update",
     "fork": "run from an older checkpoint, with input and without",
     "copies": "copy, prune",

@@ -169,5 +169,13 @@ class RunCreate(AtCheckpoint):
     durability: Literal["sync", "async", "exit"] | None = None
 
 
+class RunsCancel(BaseModel):
+    """Those named, or all that are as `status` says."""
+
+    thread_id: UUID | None = None
+    run_ids: list[UUID] | None = Field(default=None, max_length=1000)
+    status: Literal["pending", "running", "all"] | None = None
+
+
 class RunBatch(RootModel[Annotated[list[RunCreate], Field(min_length=1, max_length=50)]]):
     """Each on a thread of its own."""

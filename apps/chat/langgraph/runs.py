@@ -12,12 +12,12 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from runtime import events, idempotency
 from runtime.idempotency import Started
-from runtime.models import Run, RunStatus, Thread
+from runtime.models import ACTIVE, Run, RunStatus, Thread
 from runtime.runs import cancel_run
 
 from apps.chat import watching
 from apps.chat.langgraph import shapes, starting, streams
-from apps.chat.langgraph.bodies import MODES, RunBatch, RunCreate
+from apps.chat.langgraph.bodies import MODES, RunBatch, RunCreate, RunsCancel
 from apps.chat.langgraph.http import (
     ApiRequest,
     Problem,
@@ -122,17 +122,48 @@ def delete(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponse:
 
 def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
     run = get_run(request, thread_id, run_id)
-    action = request.GET.get("action", "interrupt")
-    if action not in ("interrupt", "rollback"):
-        raise Problem(_("action: interrupt or rollback."))
-    with transaction.atomic():
-        if action == "rollback" and run.is_active:
-            _mark_rolled_back(run)
-        if not cancel_run(run):
-            raise Problem(_("This run has ended: there is nothing to cancel."), 409)
+    if not _cancelled(run, rolls_back=_rolls_back(request)):
+        raise Problem(_("This run has ended: there is nothing to cancel."), 409)
     if flag(request, "wait"):
         return streams.as_run(watching.watch_run(request, run, watching.cursor_of(run.thread_id)))
     return nothing(202)
+
+
+def cancel_many(request: ApiRequest) -> HttpResponse:
+    """What has ended by then is passed over."""
+    body, rolls_back = body_of(request, RunsCancel), _rolls_back(request)
+    mine = Thread.objects.of(request.user)
+    found = Run.objects.filter(thread__in=mine, status__in=ACTIVE, hidden_at__isnull=True)
+    if body.status and not body.thread_id and not body.run_ids:
+        found = found if body.status == "all" else found.filter(status=body.status)
+    elif body.thread_id and body.run_ids and not body.status:
+        thread = get_thread(request.user, body.thread_id)
+        found = found.filter(thread=thread, pk__in=body.run_ids)
+    else:
+        raise Problem(_("Name thread_id and run_ids, or a status."))
+    for run in found.order_by("-created_at"):  # what queues behind a run must not begin when that one ends
+        _cancelled(run, rolls_back=rolls_back)
+    return nothing()
+
+
+def _rolls_back(request: ApiRequest) -> bool:
+    action = request.GET.get("action", "interrupt")
+    if action not in ("interrupt", "rollback"):
+        raise Problem(_("action: interrupt or rollback."))
+    return action == "rollback"
+
+
+@transaction.atomic
+def _cancelled(run: Run, *, rolls_back: bool) -> bool:
+    """False, and nothing changed, where it had ended."""
+    if not run.is_active:
+        return False
+    if rolls_back:
+        _mark_rolled_back(run)
+    if not cancel_run(run):
+        transaction.set_rollback(True)
+        return False
+    return True
 
 
 def _mark_rolled_back(run: Run) -> None:

@@ -39,6 +39,7 @@ urlpatterns: list[URLPattern] = [
     path("runs", route(POST=runs.create)),
     path("runs/stream", route(POST=runs.create_and_stream)),
     path("runs/wait", route(POST=runs.create_and_wait)),
+    path("runs/cancel", route(POST=runs.cancel_many)),
     path("runs/batch", route(POST=runs.create_batch)),
     path("store/items", route(GET=store.show, PUT=store.put, DELETE=store.delete)),
     path("store/items/search", route(POST=store.search)),

@@ -137,6 +137,37 @@ def test_runs_of_a_batch_begin_all_or_none(
     assert Run.objects.count() == 2
 
 
+def test_runs_are_cancelled_together(
+    thread: Thread, carol: User, worker: Worker, alices_program: Program, program: Callable[..., Program]
+) -> None:
+    running, queued = worker.begin(), worker.ask()
+    alone = Run.objects.get(
+        pk=alices_program.post("/runs", {**HELLO, "on_completion": "keep"}).json()["run_id"]
+    )
+    named = {"thread_id": str(thread.pk), "run_ids": [str(queued.pk)]}
+
+    def states() -> list[str]:
+        return [Run.objects.get(pk=run.pk).status for run in (running, queued, alone)]
+
+    stranger = program(carol)
+    assert stranger.post("/runs/cancel", named).status_code == 404
+    assert stranger.post("/runs/cancel", {"status": "all"}).status_code == 204
+    for wrong in ({}, {**named, "status": "all"}, {"run_ids": named["run_ids"]}, {"status": "done"}):
+        assert alices_program.post("/runs/cancel", wrong).status_code == 422
+    assert alices_program.post("/runs/cancel?action=undo", {"status": "all"}).status_code == 422
+    assert states() == ["running", "pending", "pending"]
+
+    assert alices_program.post("/runs/cancel", named).status_code == 204
+    assert states() == ["running", "cancelled", "pending"]
+    assert alices_program.post("/runs/cancel?action=rollback", {"status": "pending"}).status_code == 204
+    assert states() == ["running", "cancelled", "cancelled"]
+    alone.refresh_from_db()
+    assert alone.hidden_at is not None
+    assert alices_program.post("/runs/cancel", {"status": "all"}).status_code == 204
+    running.refresh_from_db()
+    assert running.cancel_requested_at is not None
+
+
 # A thread as a whole
 
 
