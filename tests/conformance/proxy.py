@@ -45,31 +45,32 @@ def proxied(target: str) -> Iterator[Proxy]:
     thread.start()
     where = urlsplit(target)
 
-    async def start() -> int:
+    async def start() -> asyncio.Server:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with suppress(OSError):
                 await _between(found, reader, writer, str(where.hostname), int(where.port or 80))
 
-        server = await asyncio.start_server(accept, "127.0.0.1", 0)
-        return int(server.sockets[0].getsockname()[1])
+        return await asyncio.start_server(accept, "127.0.0.1", 0)
 
-    port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-    found.url = f"http://127.0.0.1:{port}"
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield found
     finally:
-        asyncio.run_coroutine_threadsafe(_end_of_talks(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_end(server), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
 
 
-async def _end_of_talks() -> None:
-    """Ends what is open, as clients leave their connections open."""
+async def _end(server: asyncio.Server) -> None:
+    """Clients leave their connections open."""
+    server.close()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.sleep(0)  # what was aborted is closed one turn later
 
 
 async def _between(
@@ -81,11 +82,13 @@ async def _between(
         asyncio.ensure_future(_forth(talk, reader, ours)),
         asyncio.ensure_future(_back(proxy, talk, theirs, writer)),
     ]
-    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    for way in ways:
-        way.cancel()
-    for end in (ours, writer):
-        end.transport.abort()
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        for end in (ours, writer):
+            end.transport.abort()
 
 
 async def _forth(talk: _Talk, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
