@@ -7,10 +7,10 @@ check: export PYTHONPATH := $(CURDIR)/platform
 check: export COUNTERSIGN_SECRET_KEY := check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format messages bench faults lock setup
+.PHONY: help run test check format messages bench faults conformance lock setup
 
 help: ## List the verbs
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Start everything on this machine; PORT=8001 for another port, Ctrl-C stops it
 	@$(PYTHON) bootstrap.py run
@@ -41,6 +41,10 @@ bench: ## Measure; the last tables are in docs/
 faults: export FAULTS_ROUNDS ?= 60
 faults: setup ## Kill, cut off and freeze it for 20 minutes; FAULTS_ROUNDS=20 for less, FAULTS_SEED=... replays
 	$(VENV)/python -m pytest -m faults tests/faults -n 2 --dist load --timeout 3600 $(ARGS)
+
+conformance: ## Drive the API with LangGraph's own clients, JavaScript's too; the last table is in docs/compatibility.md
+	@$(PYTHON) bootstrap.py setup --conformance
+	$(VENV)/python -m tests.conformance $(ARGS)
 
 lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
 	@$(PYTHON) bootstrap.py lock $(ARGS)

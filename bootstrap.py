@@ -1,6 +1,6 @@
 """Makes .venv from the hashed requirements, then starts Countersign. Standard library only.
 
-    python3 bootstrap.py setup [--dev | --bench]
+    python3 bootstrap.py setup [--dev | --bench | --conformance]
     python3 bootstrap.py run
     python3 bootstrap.py lock [options of `uv pip compile`]
 
@@ -26,7 +26,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
-VENV_BENCH = ROOT / ".venv-bench"  # what benchmarks compare with; tests and the product never see it
+# What only one verb needs; tests and the product never see it.
+VENVS_BESIDE = {"bench": ROOT / ".venv-bench", "conformance": ROOT / ".venv-conformance"}
 STAMP_NAME = "countersign-stamp.json"
 STAMP = VENV / STAMP_NAME  # requirements file -> the hash it was installed with
 TOOLS = ROOT / ".tools"
@@ -81,13 +82,13 @@ def main() -> None:
     try:
         if arguments[:1] == ["lock"]:
             lock(arguments[1:])
-        elif arguments == ["setup", "--bench"]:
+        elif arguments in (["setup", "--bench"], ["setup", "--conformance"]):
             set_up(dev=True)
-            set_up_bench()
+            set_up_beside(arguments[1][2:])
         elif arguments in (["run"], ["setup"], ["setup", "--dev"]):
             set_up(dev="--dev" in arguments)
         else:
-            sys.exit("usage: python3 bootstrap.py run | setup [--dev | --bench] | lock")
+            sys.exit("usage: python3 bootstrap.py run | setup [--dev | --bench | --conformance] | lock")
     except Failure as failure:
         sys.exit("countersign: %s" % failure)
     except OSError as error:
@@ -111,12 +112,13 @@ def set_up(dev: bool) -> None:
     STAMP.write_text(json.dumps({kind: wanted[kind] for kind in kinds}))
 
 
-def set_up_bench() -> None:
-    """Bring .venv-bench to what requirements/bench.txt says."""
-    wanted = {"bench": digest("bench", VENV_BENCH)}
-    if read_stamp(VENV_BENCH) != wanted:
-        install("bench", VENV_BENCH)
-        (VENV_BENCH / STAMP_NAME).write_text(json.dumps(wanted))
+def set_up_beside(kind: str) -> None:
+    """Bring the environment that only this verb needs to what its requirements say."""
+    venv = VENVS_BESIDE[kind]
+    wanted = {kind: digest(kind, venv)}
+    if read_stamp(venv) != wanted:
+        install(kind, venv)
+        (venv / STAMP_NAME).write_text(json.dumps(wanted))
 
 
 def read_stamp(venv: Path = VENV) -> dict[str, str]:
@@ -163,7 +165,7 @@ def lock(options: list[str]) -> None:
         "--generate-hashes",
     ]
     compile_ += ["--no-emit-index-url", "--no-emit-find-links", *options]
-    for kind in ("base", "dev", "bench"):
+    for kind in ("base", "dev", *VENVS_BESIDE):
         with step("requirements/%s.txt" % kind):
             run(
                 [*compile_, "requirements/%s.in" % kind, "-o", "requirements/%s.txt" % kind], uv_environment()

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from accounts.models import User
 from django.db import transaction
@@ -15,7 +16,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import audit, calls, snapshots
+from runtime import audit, calls, forks, pruning, snapshots
 from runtime.database import in_database
 from runtime.exceptions import CallRefused, RuntimeRefusal, ThreadBusy, ThreadWaiting
 from runtime.graphs import Graph, Graphs
@@ -39,6 +40,8 @@ class Answers:
             "state": self.state,
             "history": self.history,
             "update_state": self.update_state,
+            "check_fork": self.check_fork,
+            "prune": self.prune,
         }
 
     async def take_one(self) -> None:
@@ -118,6 +121,16 @@ class Answers:
         last = await in_database(ThreadState.last_run, thread.pk)
         await in_database(snapshots.save, thread.pk, last, await snapshots.newest(graph, thread.pk))
         return {"checkpoint": snapshots.checkpoint(config)}
+
+    async def check_fork(self, thread_id: str, checkpoint_id: str, has_input: bool) -> Any:
+        """Refused where no turn can begin at that checkpoint."""
+        thread, graph = await self._thread(thread_id)
+        await forks.starting_point(graph, thread.pk, checkpoint_id, has_input=has_input)
+        return None
+
+    async def prune(self, thread_ids: list[str]) -> Any:
+        """Leaves each its newest checkpoint; how many rested, so that it could be done."""
+        return await in_database(pruning.prune_these, [UUID(id) for id in thread_ids])
 
     async def _thread(self, thread_id: str) -> tuple[Thread, Graph]:
         thread = await in_database(Thread.objects.select_related("assistant").get, pk=thread_id)

@@ -63,6 +63,16 @@ class QueueFull(RuntimeRefusal):
     )
 
 
+class BadItem(RuntimeRefusal):
+    """The store can't hold this, or can't be asked so."""
+
+    status = 422
+
+
+class StoreFull(RuntimeRefusal):
+    """The person's store holds as many items as it may."""
+
+
 class NothingAsked(RuntimeRefusal):
     """Nobody was asked about this tool call."""
 

@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.pregel import Pregel
 
 from runtime.exceptions import GraphNotFound, HasBreakpoints, UngatedTool
+from runtime.graph_store import PersonalStore
 from runtime.tools import GatedTool
 
 Graph = Pregel[Any, Any, Any, Any]
@@ -38,7 +39,9 @@ class Graphs:
         _refuse_breakpoints(graph_id, graph)
         _refuse_ungated(graph_id, graph)
         # A copy: the graph somebody else compiled keeps its own checkpointer elsewhere.
-        return graph.copy(update={"checkpointer": self._checkpointer})
+        # One that was compiled with a store of its own keeps it.
+        store = graph.store or PersonalStore()
+        return graph.copy(update={"checkpointer": self._checkpointer, "store": store})
 
 
 def _with_subgraphs(graph: Graph) -> list[Graph]:

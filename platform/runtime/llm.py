@@ -22,6 +22,7 @@ from langgraph.errors import GraphRecursionError
 from pydantic import SecretStr, model_validator
 
 from runtime.exceptions import (
+    CallRefused,
     GraphNotFound,
     HasBreakpoints,
     LimitReached,
@@ -152,7 +153,7 @@ def explain(error: BaseException) -> str:
     match error:
         case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | HasBreakpoints():
             return str(error)
-        case LimitReached() | Unanswerable():
+        case LimitReached() | Unanswerable() | CallRefused():
             return str(error)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {

@@ -8,7 +8,7 @@ such threads.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -58,7 +58,13 @@ def prune(days: int) -> Iterator[int]:
         thread_ids = [row[0] for row in cursor.fetchall()]
     with _graphs() as graphs:
         for thread_id in thread_ids:
-            yield _prune(thread_id, graphs)
+            yield _prune(thread_id, graphs) or 0
+
+
+def prune_these(thread_ids: Iterable[UUID]) -> int:
+    """Prunes these, one transaction each; of how many the newest checkpoint is now the only one."""
+    with _graphs() as graphs:
+        return sum(_prune(thread_id, graphs) is not None for thread_id in thread_ids)
 
 
 @contextmanager
@@ -69,17 +75,18 @@ def _graphs() -> Iterator[Graphs]:
 
 
 @transaction.atomic
-def _prune(thread_id: UUID, graphs: Graphs) -> int:
+def _prune(thread_id: UUID, graphs: Graphs) -> int | None:
+    """How many checkpoints went; None where nothing may go now."""
     # Locked against create_run: what rests here rests until this transaction is over.
     threads = Thread.objects.select_for_update(no_key=True, of=("self",)).select_related("assistant")
     thread = threads.filter(pk=thread_id).first()
     if thread is None or not _rests(thread):
-        return 0
+        return None
     try:
         graph = graphs.get(thread.assistant.graph_id)
     except GraphNotFound:  # taken out of the settings: what its channels are can't be known any more
         logger.warning("thread not pruned", extra={"action": "graph_gone", "thread_id": str(thread_id)})
-        return 0
+        return None
     return _keep_newest(str(thread_id), graph)
 
 
@@ -88,12 +95,12 @@ def _rests(thread: Thread) -> bool:
     return not active and not thread.tool_calls.filter(state__in=TOOL_TRANSITIONS).exists()
 
 
-def _keep_newest(thread_id: str, graph: Pregel[Any, Any, Any, Any]) -> int:
+def _keep_newest(thread_id: str, graph: Pregel[Any, Any, Any, Any]) -> int | None:
     config: RunnableConfig = {"configurable": {"thread_id": thread_id}}
     saver: Any = graph.checkpointer
     saved, state = saver.get_tuple(config), graph.get_state(config)
     if saved is None or state.next:
-        return 0
+        return None
     newest, versions = saved.checkpoint["id"], saved.checkpoint["channel_versions"]
     deltas = [name for name, channel in graph.channels.items() if isinstance(channel, DeltaChannel)]
     with connection.cursor() as cursor:

@@ -20,7 +20,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, interrupts, pace, run_rows, snapshots
+from runtime import database, events, forks, interrupts, pace, run_rows, snapshots
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
@@ -135,6 +135,8 @@ class Runner:
             saved = await self._checkpointer.aget_tuple(self._config)
         began = saved is not None and saved.metadata.get("run_id") == str(self._run.pk)
         if self._run.command is None and not began:
+            if origin := (self._run.options or {}).get("checkpoint_id"):
+                return await self._fork(origin)
             await self._roll_back()
             if self._run.replaces_id is None and await in_database(run_rows.ended_well, self._run):
                 return self._run.input or {}  # nothing to mend, and a long history is long to read
@@ -164,6 +166,14 @@ class Runner:
             return NOTHING_LEFT
         self._context.saved = saved
         return Command(resume=settled.answers)
+
+    async def _fork(self, checkpoint_id: str) -> Any:
+        """Begins from there, after what mends it; without input with the step that followed."""
+        has_input = self._run.input is not None
+        thread_id = self._run.thread_id
+        state = await forks.starting_point(self._graph, thread_id, checkpoint_id, has_input=has_input)
+        self._config["configurable"]["checkpoint_id"] = checkpoint_id
+        return await in_database(run_rows.with_repair, self._run, state) if has_input else None
 
     async def _roll_back(self) -> None:
         """Begins where the turn of the run that this one replaces began. What came of that stays in the history."""
@@ -219,7 +229,7 @@ class Runner:
 
     async def _keep_what_was_said(self) -> None:
         """Writes what an earlier attempt brought into a checkpoint and did not live to write."""
-        state = await self._graph.aget_state(self._config)
+        state = await self._graph.aget_state(_where(self._run))
         await self._keep(_answers_to_the_last_message(state.values))
 
     async def _news(self, messages: Iterable[AIMessage]) -> list[AIMessage]:

@@ -56,6 +56,8 @@ class RunOptions(TypedDict, total=False):
     """delete: the thread goes with the end of its run."""
     on_disconnect: Literal["cancel", "continue"]
     durability: str
+    checkpoint_id: str
+    """An earlier checkpoint of the thread, from which the run begins."""
     rolls_back: bool
     """It was stopped, and the next run begins where this one's turn began."""
 

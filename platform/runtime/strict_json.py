@@ -13,7 +13,7 @@ def loads(text: str | bytes) -> Any:
     """The value. ValueError or RecursionError says why there is none: RFC 8259, and stricter."""
     text = text if isinstance(text, str) else text.decode()
     read = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-    _hold(read, DEPTH)
+    refuse_unholdable(read)
     return read
 
 
@@ -29,7 +29,8 @@ def _no_number(name: str) -> Any:
     raise ValueError(f"it has a number that is none: {name}")
 
 
-def _hold(value: Any, depth: int) -> None:
+def refuse_unholdable(value: Any, depth: int = DEPTH) -> None:
+    """Raises ValueError for what PostgreSQL can't hold, or nobody should have to read."""
     if depth == 0:
         raise ValueError("it is nested too deeply")
     if isinstance(value, str):
@@ -40,8 +41,8 @@ def _hold(value: Any, depth: int) -> None:
         raise ValueError("it has a number that is none")
     elif isinstance(value, list):
         for item in value:
-            _hold(item, depth - 1)
+            refuse_unholdable(item, depth - 1)
     elif isinstance(value, dict):
         for name, item in value.items():
-            _hold(name, depth - 1)
-            _hold(item, depth - 1)
+            refuse_unholdable(name, depth - 1)
+            refuse_unholdable(item, depth - 1)

@@ -22,7 +22,7 @@ def bootstrap(tmp_path: Path) -> ModuleType:
     """bootstrap.py of a clone without .venv."""
     shutil.copy(ROOT / "bootstrap.py", tmp_path)
     (tmp_path / "requirements").mkdir()
-    for kind in ("base", "dev", "bench"):
+    for kind in ("base", "dev", "bench", "conformance"):
         (tmp_path / "requirements" / f"{kind}.txt").write_text(f"{kind}==1.0\n")
     spec = importlib.util.spec_from_file_location("bootstrap_copy", tmp_path / "bootstrap.py")
     assert spec is not None
@@ -73,15 +73,16 @@ def test_run_does_not_take_the_tools_away(bootstrap: ModuleType, installs: list[
     assert installs == ["dev", "dev"]
 
 
-def test_what_benchmarks_need_is_kept_apart(bootstrap: ModuleType, installs: list[str]) -> None:
+@pytest.mark.parametrize("kind", ["bench", "conformance"])
+def test_what_one_verb_needs_is_kept_apart(bootstrap: ModuleType, installs: list[str], kind: str) -> None:
     bootstrap.set_up(dev=True)
     for _ in range(2):
-        bootstrap.set_up_bench()
+        bootstrap.set_up_beside(kind)
     bootstrap.set_up(dev=True)
 
-    assert installs == ["dev", "bench"]
+    assert installs == ["dev", kind]
     assert bootstrap.read_stamp().keys() == {"base", "dev"}
-    assert bootstrap.read_stamp(bootstrap.VENV_BENCH).keys() == {"bench"}
+    assert bootstrap.read_stamp(bootstrap.VENVS_BESIDE[kind]).keys() == {kind}
 
 
 def test_the_compared_design_runs_the_same_libraries() -> None:

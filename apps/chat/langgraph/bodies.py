@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, RootModel
 
 MODES = (
     "values",
@@ -87,6 +87,11 @@ class AtCheckpoint(BaseModel):
         return self.checkpoint_id or (self.checkpoint.checkpoint_id if self.checkpoint else None)
 
 
+class ThreadPrune(BaseModel):
+    thread_ids: Annotated[list[UUID], Field(max_length=100)]
+    strategy: Literal["delete", "keep_latest"] = "delete"
+
+
 class StateUpdate(AtCheckpoint):
     values: Json | None = None
     as_node: str | None = Field(default=None, max_length=200)
@@ -111,6 +116,37 @@ class Config(BaseModel):
     configurable: Json | None = None
 
 
+Label = Annotated[str, Field(max_length=100)]
+Namespace = Annotated[list[Label], Field(max_length=10)]
+
+
+class ItemName(BaseModel):
+    namespace: Namespace
+    key: str
+
+
+class ItemPut(ItemName):
+    value: Json
+    index: Any = None  # nothing is searched by meaning, so there is nothing to leave out
+    ttl: Any = None
+
+
+class ItemSearch(BaseModel):
+    namespace_prefix: Namespace = []
+    filter: Json | None = None
+    query: str | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class NamespaceSearch(BaseModel):
+    prefix: Namespace | None = None
+    suffix: Namespace | None = None
+    max_depth: Annotated[int, Field(ge=1)] | None = None
+    limit: Limit = 100
+    offset: Offset = 0
+
+
 class RunCreate(AtCheckpoint):
     assistant_id: str
     input: Any = None
@@ -131,3 +167,15 @@ class RunCreate(AtCheckpoint):
     after_seconds: float | None = None
     webhook: str | None = None
     durability: Literal["sync", "async", "exit"] | None = None
+
+
+class RunsCancel(BaseModel):
+    """Those named, or all that are as `status` says."""
+
+    thread_id: UUID | None = None
+    run_ids: list[UUID] | None = Field(default=None, max_length=1000)
+    status: Literal["pending", "running", "all"] | None = None
+
+
+class RunBatch(RootModel[Annotated[list[RunCreate], Field(min_length=1, max_length=50)]]):
+    """Each on a thread of its own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -11,12 +12,12 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from runtime import events, idempotency
 from runtime.idempotency import Started
-from runtime.models import Run, RunStatus, Thread
+from runtime.models import ACTIVE, Run, RunStatus, Thread
 from runtime.runs import cancel_run
 
 from apps.chat import watching
 from apps.chat.langgraph import shapes, starting, streams
-from apps.chat.langgraph.bodies import MODES, RunCreate
+from apps.chat.langgraph.bodies import MODES, RunBatch, RunCreate, RunsCancel
 from apps.chat.langgraph.http import (
     ApiRequest,
     Problem,
@@ -29,6 +30,9 @@ from apps.chat.langgraph.http import (
     told,
 )
 from apps.chat.langgraph.threads import get_thread, mark
+
+# What may be streamed of a thread: the steps of its runs, or only that they begin and end.
+THREAD_MODES = ("run_modes", "lifecycle")
 
 # Which of our statuses are one of theirs.
 STATUSES = {
@@ -54,6 +58,14 @@ def get_run(request: ApiRequest, thread_id: UUID, run_id: UUID) -> Run:
 def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
     run = _started(request, thread_id, body_of(request, RunCreate)).run
     return answered(shapes.of_run(run), **{"Content-Location": path_of(run)})
+
+
+def create_batch(request: ApiRequest) -> HttpResponse:
+    """All of them, or none."""
+    bodies = body_of(request, RunBatch).root
+    with transaction.atomic():
+        made = [starting.start(caller(request), None, body) for body in bodies]
+    return answered([shapes.of_run(run) for run in made])
 
 
 def _started(request: ApiRequest, thread_id: UUID | None, body: RunCreate) -> Started:
@@ -110,17 +122,48 @@ def delete(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponse:
 
 def cancel(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBase:
     run = get_run(request, thread_id, run_id)
-    action = request.GET.get("action", "interrupt")
-    if action not in ("interrupt", "rollback"):
-        raise Problem(_("action: interrupt or rollback."))
-    with transaction.atomic():
-        if action == "rollback" and run.is_active:
-            _mark_rolled_back(run)
-        if not cancel_run(run):
-            raise Problem(_("This run has ended: there is nothing to cancel."), 409)
+    if not _cancelled(run, rolls_back=_rolls_back(request)):
+        raise Problem(_("This run has ended: there is nothing to cancel."), 409)
     if flag(request, "wait"):
         return streams.as_run(watching.watch_run(request, run, watching.cursor_of(run.thread_id)))
     return nothing(202)
+
+
+def cancel_many(request: ApiRequest) -> HttpResponse:
+    """What has ended by then is passed over."""
+    body, rolls_back = body_of(request, RunsCancel), _rolls_back(request)
+    mine = Thread.objects.of(request.user)
+    found = Run.objects.filter(thread__in=mine, status__in=ACTIVE, hidden_at__isnull=True)
+    if body.status and not body.thread_id and not body.run_ids:
+        found = found if body.status == "all" else found.filter(status=body.status)
+    elif body.thread_id and body.run_ids and not body.status:
+        thread = get_thread(request.user, body.thread_id)
+        found = found.filter(thread=thread, pk__in=body.run_ids)
+    else:
+        raise Problem(_("Name thread_id and run_ids, or a status."))
+    for run in found.order_by("-created_at"):  # what queues behind a run must not begin when that one ends
+        _cancelled(run, rolls_back=rolls_back)
+    return nothing()
+
+
+def _rolls_back(request: ApiRequest) -> bool:
+    action = request.GET.get("action", "interrupt")
+    if action not in ("interrupt", "rollback"):
+        raise Problem(_("action: interrupt or rollback."))
+    return action == "rollback"
+
+
+@transaction.atomic
+def _cancelled(run: Run, *, rolls_back: bool) -> bool:
+    """False, and nothing changed, where it had ended."""
+    if not run.is_active:
+        return False
+    if rolls_back:
+        _mark_rolled_back(run)
+    if not cancel_run(run):
+        transaction.set_rollback(True)
+        return False
+    return True
 
 
 def _mark_rolled_back(run: Run) -> None:
@@ -153,10 +196,22 @@ def stream(request: ApiRequest, thread_id: UUID, run_id: UUID) -> HttpResponseBa
     return response
 
 
-def _modes(request: ApiRequest) -> list[str]:
+def stream_thread(request: ApiRequest, thread_id: UUID) -> HttpResponseBase:
+    """What all its runs stream, one after the other, from strictly after Last-Event-ID; without one from now."""
+    thread = get_thread(request.user, thread_id)
+    watching.refuse_one_more(request.user)
+    after = request.headers.get("Last-Event-ID")
+    cursor = watching.cursor_of(thread.pk) if after is None else watching.cursor_from(after)
+    # The SDKs send the first name, LangGraph's own server reads the second.
+    modes = _modes(request, THREAD_MODES) or _modes(request, THREAD_MODES, key="stream_modes")
+    watch = watching.watch_thread(request, thread.pk, cursor)
+    return streams.as_thread_events(watch, with_steps="run_modes" in (modes or ["run_modes"]))
+
+
+def _modes(request: ApiRequest, known: Sequence[str] = MODES, *, key: str = "stream_mode") -> list[str]:
     """Of the query: a key several times, or once with a JSON array."""
-    given = request.GET.getlist("stream_mode")
+    given = request.GET.getlist(key)
     names = [name.strip().strip('"') for text in given for name in text.strip("[] ").split(",")]
-    if unknown := [name for name in names if name and name not in MODES]:
+    if unknown := [name for name in names if name and name not in known]:
         raise Problem(_("stream_mode: there is no %(names)s.") % {"names": ", ".join(unknown)[:100]})
     return [name for name in names if name]

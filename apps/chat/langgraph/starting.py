@@ -43,23 +43,41 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     fields = _fields(body, is_stateless=thread_id is None)
     if body.command is not None and _says(body.command):
         return _command(caller, thread_id, body, fields)
-    if body.input is None:
-        raise Problem(_("There is nothing to run: send input, or a command."))
-    input = inputs.clean(body.input)
-    if not input.get("messages", True):
-        raise Problem(_("There is nothing to run: send a message."))
+    input = _input(body)
     with transaction.atomic():
         thread = _thread(caller, thread_id, body, assistant)
-        states.refuse_other_than_newest(thread, _checkpoint_id(body))
+        is_fork = _begin_from(thread, body, fields)
+        if input is None and not is_fork:
+            raise Problem(_("There is nothing to run: send input, or a command."))
         threads.mark(thread, assistant)
         return runs.create_run(
             thread,
             user=caller.user,
             input=input,
             when_busy=body.multitask_strategy,
+            when_waiting="refuse" if is_fork else None,
             assistant=assistant,
             fields=fields,
         )
+
+
+def _input(body: RunCreate) -> dict[str, Any] | None:
+    if body.input is None:
+        return None
+    input = inputs.clean(body.input)
+    if not input.get("messages", True):
+        raise Problem(_("There is nothing to run: send a message."))
+    return input
+
+
+def _begin_from(thread: Thread, body: RunCreate, fields: RunFields) -> bool:
+    """Notes the earlier checkpoint that the body names; False where it names the newest, or none."""
+    checkpoint_id = _checkpoint_id(body)
+    if checkpoint_id is None or states.is_newest(thread, checkpoint_id):
+        return False
+    states.check_fork(thread, checkpoint_id, has_input=body.input is not None)
+    fields["options"]["checkpoint_id"] = checkpoint_id
+    return True
 
 
 def _refuse_unsupported(body: RunCreate) -> None:
@@ -103,7 +121,12 @@ def _thread(caller: Caller, thread_id: UUID | None, body: RunCreate, assistant: 
 
 def _checkpoint_id(body: RunCreate) -> str | None:
     configurable = (body.config.configurable if body.config else None) or {}
-    return body.named_checkpoint() or configurable.get("checkpoint_id")
+    if configurable.get("checkpoint_ns") or (body.checkpoint and body.checkpoint.checkpoint_ns):
+        raise Problem(_("A run begins from a checkpoint of the graph itself, not of a subgraph."))
+    named = body.named_checkpoint() or configurable.get("checkpoint_id") or None
+    if named is not None and not (isinstance(named, str) and len(named) <= 100):
+        raise Problem(_("checkpoint_id: a text of at most 100 characters."))
+    return named
 
 
 def _fields(body: RunCreate, *, is_stateless: bool) -> RunFields:

@@ -8,7 +8,8 @@ from uuid import UUID
 from django.http import HttpResponse
 from django.utils.translation import gettext as _
 from runtime import calls
-from runtime.models import Thread, ThreadState
+from runtime.exceptions import ThreadWaiting
+from runtime.models import HOLDS_INPUT, UNSETTLED, Thread, ThreadState
 
 from apps.chat.langgraph import answers, inputs, shapes
 from apps.chat.langgraph.bodies import AtCheckpoint, History, StateUpdate
@@ -81,7 +82,7 @@ def update(request: ApiRequest, thread_id: UUID) -> HttpResponse:
             raise Problem(_("A tool call of this thread waits: decide on it, or withdraw it."), 409)
         answers.withdraw(caller(request), thread, {})
         return answered({"checkpoint": (row := current(thread)) and row.checkpoint})
-    refuse_other_than_newest(thread, body.named_checkpoint())
+    _refuse_other_than_newest(thread, body.named_checkpoint())
     values = inputs.clean(body.values) if body.values else body.values
     return answered(
         calls.ask(
@@ -94,11 +95,21 @@ def update(request: ApiRequest, thread_id: UUID) -> HttpResponse:
     )
 
 
-def refuse_other_than_newest(thread: Thread, checkpoint_id: str | None) -> None:
-    """Beginning from an earlier checkpoint is not there yet; clients name the newest with everything they send."""
-    if not checkpoint_id:
-        return
+def is_newest(thread: Thread, checkpoint_id: str) -> bool:
+    """Clients name the newest with everything they send. Raises Problem where nothing ever ran."""
     state = current(thread)
-    newest = state.checkpoint["checkpoint_id"] if state and state.checkpoint else None
-    if checkpoint_id != newest:
+    if state is None or not state.checkpoint:
+        raise Problem(_("The thread has no such checkpoint."), 404)
+    return bool(checkpoint_id == state.checkpoint["checkpoint_id"])
+
+
+def check_fork(thread: Thread, checkpoint_id: str, *, has_input: bool) -> None:
+    """Refuses to begin at an earlier checkpoint where something waits or is unfinished, or that does not do."""
+    if thread.tool_calls.filter(state__in={*UNSETTLED, *HOLDS_INPUT}).exists():
+        raise ThreadWaiting
+    calls.ask("check_fork", thread_id=str(thread.pk), checkpoint_id=checkpoint_id, has_input=has_input)
+
+
+def _refuse_other_than_newest(thread: Thread, checkpoint_id: str | None) -> None:
+    if checkpoint_id and not is_newest(thread, checkpoint_id):
         raise Problem(_("The thread has gone on since that checkpoint. Read its state again."), 409)

@@ -13,12 +13,12 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 from runtime.database import in_database
-from runtime.models import ACTIVE, Run, ThreadState
+from runtime.models import ACTIVE, Run, RunStatus, ThreadState
 from runtime.runs import cancel_run
 
 from apps.chat import watching
 from apps.chat.langgraph import shapes
-from apps.chat.watching import RunWatch
+from apps.chat.watching import RunWatch, Watch
 
 _cancelling: set[asyncio.Task[Any]] = set()  # kept: the loop itself would forget them
 
@@ -30,6 +30,13 @@ def as_events(
 ) -> StreamingHttpResponse:
     """`is_live`: of a run that has ended by then nothing is told but that."""
     content = _counted(watch, _frames(watch, set(modes), is_live=is_live), cancels=cancels)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingHttpResponse(content, content_type="text/event-stream; charset=utf-8", headers=headers)
+
+
+def as_thread_events(watch: Watch, *, with_steps: bool) -> StreamingHttpResponse:
+    """Open across runs, until the thread has been idle for a while."""
+    content = _counted(watch, _thread_frames(watch, with_steps=with_steps), cancels=False)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingHttpResponse(content, content_type="text/event-stream; charset=utf-8", headers=headers)
 
@@ -54,7 +61,7 @@ def _patient(watch: RunWatch, shape: Any, *, cancels: bool) -> StreamingHttpResp
     return StreamingHttpResponse(_counted(watch, content(), cancels=cancels), content_type="application/json")
 
 
-async def _counted(watch: RunWatch, content: AsyncGenerator[str], *, cancels: bool) -> AsyncGenerator[bytes]:
+async def _counted(watch: Watch, content: AsyncGenerator[str], *, cancels: bool) -> AsyncGenerator[bytes]:
     """Counts the stream while it is open, and stops the run of a client that left, where it asked for that."""
     is_whole = False
     try:
@@ -64,7 +71,7 @@ async def _counted(watch: RunWatch, content: AsyncGenerator[str], *, cancels: bo
                     yield piece.encode()
         is_whole = True
     finally:
-        if cancels and not is_whole:
+        if cancels and not is_whole and isinstance(watch, RunWatch):
             _cancelling.add(task := asyncio.ensure_future(in_database(cancel_run, watch.run)))
             task.add_done_callback(_cancelling.discard)
 
@@ -99,6 +106,21 @@ async def _frames(watch: RunWatch, modes: set[str], *, is_live: bool) -> AsyncGe
     is_complete = is_told and not has_gap and "values" in streamed
     async for last in _last(watch, id, with_values="values" in modes and not is_complete):
         yield last
+
+
+async def _thread_frames(watch: Watch, *, with_steps: bool) -> AsyncGenerator[str]:
+    async for batch in watching.batches(watch):
+        if batch is None:
+            yield ": heartbeat\n\n"
+            continue
+        for event in batch:
+            data = event["data"]
+            if event["event"] == "run" and data["status"] == RunStatus.RUNNING:
+                yield frame("metadata", {"run_id": event["run_id"], "attempt": data["attempt"]}, event["id"])
+            elif watching.is_end(event):
+                yield frame("metadata", {"status": "run_done", "run_id": event["run_id"]}, event["id"])
+            elif with_steps and event["event"] == "wire" and "event" in data:
+                yield frame(data["event"], data["data"], event["id"])
 
 
 async def _last(watch: RunWatch, id: str, *, with_values: bool) -> AsyncIterator[str]:

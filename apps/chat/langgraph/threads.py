@@ -10,13 +10,14 @@ from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
+from runtime import calls, copies
 from runtime.models import Assistant, Thread
 from runtime.runs import GRAPH
 
 from apps.chat.assistants import default, named
 from apps.chat.deleting import delete_thread
 from apps.chat.langgraph import assistants, shapes
-from apps.chat.langgraph.bodies import ThreadCreate, ThreadFilter, ThreadPatch, ThreadSearch
+from apps.chat.langgraph.bodies import ThreadCreate, ThreadFilter, ThreadPatch, ThreadPrune, ThreadSearch
 from apps.chat.langgraph.http import (
     MINIMAL,
     ApiRequest,
@@ -108,6 +109,21 @@ def change(request: ApiRequest, thread_id: UUID) -> HttpResponse:
 def delete(request: ApiRequest, thread_id: UUID) -> HttpResponse:
     obstacle = delete_thread(get_thread(request.user, thread_id))
     return told(obstacle, 409) if obstacle else nothing()
+
+
+def copy(request: ApiRequest, thread_id: UUID) -> HttpResponse:
+    made = copies.copy_thread(get_thread(request.user, thread_id))
+    return answered(shapes.of_thread(get_thread(request.user, made.pk)))
+
+
+def prune(request: ApiRequest) -> HttpResponse:
+    """Takes their history from one's threads, or all of them; those that are at work or wait are left as they are."""
+    body = body_of(request, ThreadPrune)
+    mine = list(Thread.objects.of(request.user).filter(pk__in=body.thread_ids))
+    if body.strategy == "delete":
+        return answered({"pruned_count": sum(not delete_thread(thread) for thread in mine)})
+    pruned = calls.ask("prune", thread_ids=[str(thread.pk) for thread in mine]) if mine else 0
+    return answered({"pruned_count": pruned})
 
 
 def search(request: ApiRequest) -> HttpResponse:

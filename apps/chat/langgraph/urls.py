@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from apps.chat.langgraph import assistants, runs, server, states, threads
+from apps.chat.langgraph import assistants, runs, server, states, store, threads
 from apps.chat.langgraph.http import route
 
 EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -21,7 +21,10 @@ urlpatterns: list[URLPattern] = [
     path("threads", route(POST=threads.create)),
     path("threads/search", route(POST=threads.search)),
     path("threads/count", route(POST=threads.count)),
+    path("threads/prune", route(POST=threads.prune)),
     path(T, route(GET=threads.show, PATCH=threads.change, DELETE=threads.delete)),
+    path(f"{T}/copy", route(POST=threads.copy)),
+    path(f"{T}/stream", route(GET=runs.stream_thread)),
     path(f"{T}/state", route(GET=states.show, POST=states.update)),
     path(f"{T}/state/checkpoint", route(POST=states.at_checkpoint)),
     path(f"{T}/state/<str:checkpoint_id>", route(GET=states.show)),
@@ -36,5 +39,10 @@ urlpatterns: list[URLPattern] = [
     path("runs", route(POST=runs.create)),
     path("runs/stream", route(POST=runs.create_and_stream)),
     path("runs/wait", route(POST=runs.create_and_wait)),
+    path("runs/cancel", route(POST=runs.cancel_many)),
+    path("runs/batch", route(POST=runs.create_batch)),
+    path("store/items", route(GET=store.show, PUT=store.put, DELETE=store.delete)),
+    path("store/items/search", route(POST=store.search)),
+    path("store/namespaces", route(POST=store.namespaces)),
     path("<path:rest>", route(**dict.fromkeys(EVERY_METHOD, server.missing))),
 ]

@@ -12,6 +12,7 @@ from runtime.models.assistants import Assistant, assistant_id_for
 from runtime.models.request_keys import RequestKey
 from runtime.models.runs import ACTIVE, Run, RunStatus
 from runtime.models.states import ThreadState
+from runtime.models.store_items import StoreItem
 from runtime.models.threads import Message, Role, Thread, message_key
 from runtime.models.tool_calls import (
     HOLDS_INPUT,
@@ -37,6 +38,7 @@ __all__ = [
     "Role",
     "Run",
     "RunStatus",
+    "StoreItem",
     "Thread",
     "ThreadState",
     "ToolCall",
