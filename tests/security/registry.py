@@ -74,7 +74,7 @@ def attack(
             if callable(expected):
                 assert expected(outcome), outcome
             else:
-                assert outcome == expected
+                assert outcome == expected, f"{outcome!r} in place of {expected!r}"
 
         if inspect.iscoroutinefunction(perform):
 
