@@ -234,7 +234,6 @@ def test_09_a_decision_from_another_origin(alice, bob, waiting):
     without=setting(ALLOWED_HOSTS=["*"]),
     held=400,
     fallen=200,
-    known_as="ASVS 4.1.2",
 )
 def test_11_another_host(db):
     return Client(raise_request_exception=False).get(LOGIN, headers={"Host": "evil.example"}).status_code
@@ -346,7 +345,7 @@ def test_17_an_error_page(alice, signed_in):
     without=patched("runtime.strict_json.loads", json.loads),
     held={422},
     fallen=lambda codes: codes != {422},
-    known_as="ASVS 1.5.2, 2.2.1",
+    known_as="ASVS 1.5.3, 2.2.1",
 )
 def test_21_json_that_is_none(alice, assistant):
     program = Program(key_of(alice))

@@ -328,7 +328,6 @@ def some(*addresses: str) -> Any:
     without=patched("accounts.models.ApiKey.has_ended", False),
     held=[],
     fallen=some("POST /api/v1/tasks", "GET /api/v1/auth/me", "GET /api/langgraph/info"),
-    known_as="ASVS 7.4.1",
 )
 def test_44_keys_that_have_ended(alice, assistant):
     now = timezone.now()

@@ -83,7 +83,6 @@ def test_79_twisted_addresses():
     without=patched("apps.approvals.notifications.http.ANSWER_LIMIT", 100 * 1024 * 1024),
     held=64 * 1024,
     fallen=10 * 1024 * 1024,
-    known_as="ASVS 13.2.6",
 )
 def test_81_an_endless_answer(settings):
     settings.WEBHOOK_INTERNAL_HOSTS = ["127.0.0.1"]
