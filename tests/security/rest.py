@@ -49,10 +49,8 @@ NOT_APPLICABLE: dict[int, str] = {
 }
 
 OPEN: dict[int, str] = {
-    15: "An inline script in a real browser: tested by the policy's header (14), not in Chromium; no reports are taken.",
-    18: "TRACE and unknown methods: pages that any method reads answer TRACE as GET; nothing is echoed, and nothing tested.",
+    15: "An inline script in a real browser: tested by the policy's header (14), not in Chromium. No reports.",
     20: "A thousand half-open requests: not tested. A proxy in front has to bound them.",
-    26: "Large or many frames on a socket: what a page sends is read and dropped, and its size is not bounded.",
     66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
     72: "The system prompt is asked for: prompts hold no secrets by habit, not by a test.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",

@@ -338,6 +338,21 @@ def test_17_an_error_page(alice, signed_in):
 
 
 @attack(
+    18,
+    "TRACE, and methods that nobody has heard of",
+    "405",
+    control="a list of methods",
+    without=middleware("config.middleware.refuse_unreadable"),
+    held={405},
+    fallen=lambda codes: 200 in codes,
+    known_as="ASVS 4.1.4",
+)
+def test_18_odd_methods(admin, signed_in):
+    client = signed_in(admin)
+    return {client.generic(method, path).status_code for method in ("TRACE", "FOO") for path in PAGES}
+
+
+@attack(
     21,
     "JSON that other parsers read differently: NaN, 1e400, a key twice, NUL, half a character, 10,000 levels",
     "422",

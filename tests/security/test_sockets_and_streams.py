@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,15 @@ from config.asgi import application
 from django.conf import settings as live
 from django.test import Client
 from runtime.database import in_database
+from websockets.asyncio.client import connect as connect_to
+from websockets.exceptions import ConnectionClosed
 
 from apps.chat.langgraph import streams
 from tests.chat.api.conftest import events_in
 from tests.chat.test_consumers import connect  # noqa: F401  (a fixture)
 from tests.security.registry import attack
 from tests.security.without import patched
+from tests.support.product import Web
 from tests.support.programs import key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,6 +104,41 @@ def test_25_a_key_in_an_address(alice):
     queries = (f"api_key={key}", f"access_token={key}", f"x={key}")
     headers = {"x-api-key": key}
     return {Client().get(f"/api/v1/auth/me?{query}", headers=headers).status_code for query in queries}
+
+
+ARGUMENTS: tuple[str, ...] = ()
+UNBOUNDED = ("--websocket-max-message-size", "0", "--websocket-max-frame-size", "0")
+
+
+@attack(
+    26,
+    "a frame of ten megabytes",
+    "the connection is dropped",
+    control="a limit of what the server takes in of a socket",
+    without=patched(f"{__name__}.ARGUMENTS", UNBOUNDED),
+    held="dropped",
+    fallen="open",
+)
+def test_26_a_frame_of_ten_megabytes(alices, thread):
+    web = Web(*ARGUMENTS)
+    web.start()
+    try:
+        return asyncio.run(_after_a_frame(web, thread, alices.cookies[live.SESSION_COOKIE_NAME].value))
+    finally:
+        web.stop()
+
+
+async def _after_a_frame(web: Web, thread: Any, cookie: str) -> str:
+    url = f"{web.url.replace('http', 'ws')}/ws/threads/{thread.pk}/"
+    headers = {"Cookie": f"{live.SESSION_COOKIE_NAME}={cookie}"}
+    async with connect_to(url, origin=web.url, additional_headers=headers) as socket:
+        await socket.recv()  # its first beat: it is let in
+        try:
+            await socket.send("x" * 10_000_000)
+            await asyncio.wait_for(socket.recv(), 10)
+        except ConnectionClosed:
+            return "dropped"
+    return "open"
 
 
 @attack(
