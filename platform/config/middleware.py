@@ -18,6 +18,8 @@ from config.rate_limits import is_api
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER = "5"  # seconds
+# Views that take whatever is no POST for a GET would answer to any other word as well.
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 Answer = HttpResponse | Awaitable[HttpResponse]
 
@@ -49,7 +51,9 @@ def _seen_by_the_outermost_proxy(forwarded_for: str) -> str:
 
 
 def _refusal(request: HttpRequest) -> HttpResponse | None:
-    """A 400 for what can't be read; it comes before anything looks at GET or POST."""
+    """A 400 for what can't be read, a 405 for TRACE and its like; it comes before anything looks at GET or POST."""
+    if request.method not in METHODS:
+        return _told(request, "There is no such method here.", 405, Allow=", ".join(sorted(METHODS)))
     # Django keeps "%00" as it came until GET is read; PostgreSQL refuses NUL in any text, and so a filter by it.
     if "%00" in request.META.get("QUERY_STRING", ""):
         return _told(request, "The query has a NUL character.", 400)
@@ -58,11 +62,11 @@ def _refusal(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def _told(request: HttpRequest, text: str, status: int) -> HttpResponse:
+def _told(request: HttpRequest, text: str, status: int, **headers: str) -> HttpResponse:
     """In the form the asker reads."""
     if is_api(request):
-        return JsonResponse({"detail": text}, status=status)
-    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
+        return JsonResponse({"detail": text}, status=status, headers=headers)
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8", headers=headers)
 
 
 @sync_and_async_middleware

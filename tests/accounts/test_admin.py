@@ -81,13 +81,6 @@ def test_who_edits_people_gives_nobody_powers(
     assert [group.name for group in alice.groups.all()] == ["Chat users"]
 
 
-def test_who_edits_people_gets_no_powers(signed_in: Callable[[User], Client], erin: User) -> None:
-    signed_in(erin).post(f"{PEOPLE}{erin.pk}/change/", {**powers(), "username": "erin"})
-
-    assert not User.objects.get(pk=erin.pk).is_superuser
-    assert not erin.groups.exists()
-
-
 def test_who_adds_people_gives_them_no_powers(signed_in: Callable[[User], Client], erin: User) -> None:
     data = {"username": "fred", "usable_password": "true"}
     passwords = {"password1": "long enough 1", "password2": "long enough 1"}

@@ -58,24 +58,6 @@ async def close_code(socket: Socket) -> int:
             return int(message["code"])
 
 
-async def test_it_is_closed_to_somebody_not_signed_in(connect: Connect) -> None:
-    socket = connect(None)
-    await socket.connect()
-
-    assert await close_code(socket) == 4401
-
-
-async def test_carol_can_t_tell_alices_thread_from_none(
-    connect: Connect, carol: User, signed_in: Callable[[User], Client]
-) -> None:
-    client = await in_database(signed_in, carol)
-    hers, nobodys = connect(client), connect(client, thread_id="6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-    await hers.connect()
-    await nobodys.connect()
-
-    assert await close_code(hers) == await close_code(nobodys) == 4404
-
-
 async def test_frames_lead_to_what_a_fresh_page_shows(
     connect: Connect, alices: Client, worker: Worker
 ) -> None:

@@ -51,3 +51,13 @@ def test_a_command_without_a_database_says_what_to_do(tmp_path: Path) -> None:
 
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith(f"countersign: No database answers in {tmp_path}.")
+
+
+def test_a_database_of_ones_own_needs_a_key_of_ones_own(tmp_path: Path) -> None:
+    database = {"DATABASE_URL": "postgres://localhost/x", "REDIS_URL": "redis://localhost"}
+
+    refused = manage("check", tmp_path, COUNTERSIGN_SECRET_KEY="", **database)
+
+    assert refused.returncode == 1
+    assert "COUNTERSIGN_SECRET_KEY is needed" in refused.stderr
+    assert manage("check", tmp_path, COUNTERSIGN_SECRET_KEY="a" * 60, **database).returncode == 0

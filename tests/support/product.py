@@ -37,9 +37,10 @@ def chromium() -> str | None:
 
 
 class Web:
-    """Daphne on a free port. `restart` keeps the port, as a deployment does."""
+    """Daphne on a free port, with further `arguments`. `restart` keeps the port, as a deployment does."""
 
-    def __init__(self, **env: str) -> None:
+    def __init__(self, *arguments: str, **env: str) -> None:
+        self._arguments = arguments
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._testimony = Path(tempfile.mkdtemp()) / "modules"
@@ -55,6 +56,7 @@ class Web:
             "127.0.0.1",
             "-p",
             str(self.port),
+            *self._arguments,
             "config.asgi:application",
         ]
         self.process = subprocess.Popen(argv, env=self._env, cwd=ROOT)

@@ -1,0 +1,63 @@
+"""The numbers that no attack here has: tested in another way, without a subject, or open. Said, not faked."""
+
+from __future__ import annotations
+
+# What is tried, and the test (without a twin) that holds the answer.
+ELSEWHERE: dict[int, tuple[str, str]] = {
+    10: (
+        "a link that decides: GET and HEAD on the address of decisions are answered with 405",
+        "tests/approvals/test_decide.py::test_getting_never_decides",
+    ),
+    16: (
+        "a database of one's own without a secret key of one's own: it does not start (debug pages: see below)",
+        "tests/config/test_env.py::test_a_database_of_ones_own_needs_a_key_of_ones_own",
+    ),
+    19: (
+        "a body of 50 MB, by its length or in chunks: 413, and the process does not grow",
+        "tests/config/test_server.py::test_a_large_body_is_refused_and_costs_nothing",
+    ),
+    43: (
+        "a key with `X-User` or `X-Remote-User` of somebody else: it stays its owner's",
+        "tests/accounts/test_callers.py::test_no_header_makes_anybody_somebody_else",
+    ),
+    67: (
+        "a model writes template syntax: shown as it is",
+        "tests/chat/test_markdown.py::test_it_makes_no_element_of_a_template_s_words",
+    ),
+    80: (
+        "a webhook is redirected inside: not followed. The model's address is a setting, not a field",
+        "tests/approvals/notifications/test_webhooks.py::test_a_redirect_is_not_followed",
+    ),
+    86: (
+        "Valkey from the network: it listens on its socket only, as PostgreSQL is started to",
+        "tests/embedded/test_servers.py::test_valkey_keeps_keys_and_listens_on_its_socket_only",
+    ),
+    87: (
+        "`eval`, `pickle`, `yaml.load`, `mark_safe`, raw SQL in our code: ruff's S rules, in `make check`",
+        "pyproject.toml",
+    ),
+    98: (
+        "hundreds of requests at once: each approver gets a handful of mails",
+        "tests/approvals/notifications/test_outbox.py::test_a_storm_is_a_handful_of_mails",
+    ),
+}
+
+NOT_APPLICABLE: dict[int, str] = {
+    30: "A tenant changed on an open socket: there are no tenants. What a socket may read is looked up every 5 s.",
+    33: "A thread of one tenant with an assistant of another: there are no tenants.",
+    95: "A regular expression that takes for ever: rules have operators and no patterns.",
+}
+
+OPEN: dict[int, str] = {
+    15: "An inline script in a real browser: tested by the policy's header (14), not in Chromium. No reports.",
+    20: "A thousand half-open requests: not tested. A proxy in front has to bound them.",
+    66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
+    72: "The system prompt is asked for: prompts hold no secrets by habit, not by a test.",
+    75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
+    82: "Secrets in what people or tools say: stored as they came. Nothing masks them.",
+    88: "Known holes in libraries: the lock files have hashes; nothing looks the versions up.",
+    90: "Everything of one person is erased: threads are forgotten whole by `cleanup`; no command erases a person.",
+    92: "A budget in money: not built. Tokens and tool calls of a turn have limits.",
+    96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
+    100: "Sign-in, health and metrics under a flood: not measured.",
+}

@@ -1,0 +1,165 @@
+"""Attacks 22 to 30: WebSockets and event streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from channels.testing import WebsocketCommunicator
+from config.asgi import application
+from django.conf import settings as live
+from django.test import Client
+from runtime.database import in_database
+from websockets.asyncio.client import connect as connect_to
+from websockets.exceptions import ConnectionClosed
+
+from apps.chat.langgraph import streams
+from tests.chat.api.conftest import events_in
+from tests.chat.test_consumers import connect  # noqa: F401  (a fixture)
+from tests.security.registry import attack
+from tests.security.without import patched
+from tests.support.product import Web
+from tests.support.programs import key_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def first_word(socket: Any) -> str:
+    """What the server says first: the code it closes with, or that the socket is open."""
+    await socket.connect()
+    message = await socket.receive_output(3)
+    return str(message["code"]) if message["type"] == "websocket.close" else "open"
+
+
+def let_in(readers: Any) -> dict[Any, int]:
+    return dict.fromkeys(readers, 0)
+
+
+@attack(
+    22,
+    "a page of another origin opens a socket with the person's cookie",
+    "403 before it is accepted",
+    control="the Origin has to be ours, port included",
+    without=patched("config.sockets.is_our_origin", lambda origin, host: True),
+    held=[False, False, False],
+    fallen=[True, True, True],
+)
+async def test_22_a_socket_from_another_origin(thread, alices):
+    cookie = f"{live.SESSION_COOKIE_NAME}={alices.cookies[live.SESSION_COOKIE_NAME].value}".encode()
+    found = []
+    for origin in ("https://evil.example", "http://testserver:9999", "null"):
+        headers = [(b"host", b"testserver"), (b"origin", origin.encode()), (b"cookie", cookie)]
+        socket = WebsocketCommunicator(application, f"/ws/threads/{thread.pk}/", headers)
+        found.append((await socket.connect())[0])
+        await socket.disconnect()
+    return found
+
+
+@attack(
+    23,
+    "a socket without a session",
+    "closed with 4401",
+    control="sockets ask who is there",
+    without=patched("apps.chat.consumers.refusals", let_in),
+    held="4401",
+    fallen="open",
+)
+async def test_23_a_socket_of_nobody(connect):  # noqa: F811
+    return await first_word(connect(None))
+
+
+@attack(
+    24,
+    "a socket on another person's thread, and on one that is none",
+    "closed with 4404, both",
+    control="a thread's owner, looked up when it opens and every few seconds",
+    without=patched("apps.chat.consumers.refusals", let_in),
+    held=["4404", "4404"],
+    fallen=["open", "4404"],
+)
+async def test_24_a_socket_on_another_persons_thread(connect, carol, signed_in):  # noqa: F811
+    client = await in_database(signed_in, carol)
+    nobodys = "6ba7b821-9dad-11d1-80b4-00c04fd430c8"
+    return [await first_word(connect(client)), await first_word(connect(client, thread_id=nobodys))]
+
+
+@attack(
+    25,
+    "a key in an address, where logs keep it",
+    "401, although the key is good",
+    control="secrets in a query are refused",
+    without=patched("accounts.callers._has_secret_in_url", lambda request: False),
+    held={401},
+    fallen={200},
+)
+def test_25_a_key_in_an_address(alice):
+    key = key_of(alice)
+    queries = (f"api_key={key}", f"access_token={key}", f"x={key}")
+    headers = {"x-api-key": key}
+    return {Client().get(f"/api/v1/auth/me?{query}", headers=headers).status_code for query in queries}
+
+
+ARGUMENTS: tuple[str, ...] = ()
+UNBOUNDED = ("--websocket-max-message-size", "0", "--websocket-max-frame-size", "0")
+
+
+@attack(
+    26,
+    "a frame of ten megabytes",
+    "the connection is dropped",
+    control="a limit of what the server takes in of a socket",
+    without=patched(f"{__name__}.ARGUMENTS", UNBOUNDED),
+    held="dropped",
+    fallen="open",
+)
+def test_26_a_frame_of_ten_megabytes(alices, thread):
+    web = Web(*ARGUMENTS)
+    web.start()
+    try:
+        return asyncio.run(_after_a_frame(web, thread, alices.cookies[live.SESSION_COOKIE_NAME].value))
+    finally:
+        web.stop()
+
+
+async def _after_a_frame(web: Web, thread: Any, cookie: str) -> str:
+    url = f"{web.url.replace('http', 'ws')}/ws/threads/{thread.pk}/"
+    headers = {"Cookie": f"{live.SESSION_COOKIE_NAME}={cookie}"}
+    async with connect_to(url, origin=web.url, additional_headers=headers) as socket:
+        await socket.recv()  # its first beat: it is let in
+        try:
+            await socket.send("x" * 10_000_000)
+            await asyncio.wait_for(socket.recv(), 10)
+        except ConnectionClosed:
+            return "dropped"
+    return "open"
+
+
+@attack(
+    27,
+    "one person opens thirty sockets",
+    "closed with 4429 from the 21st on",
+    control="a limit of sockets for each person",
+    without=patched("apps.chat.consumers.SOCKETS_EACH", 1000),
+    held={"open": 20, "4429": 10},
+    fallen={"open": 30},
+)
+async def test_27_thirty_sockets(connect, alices):  # noqa: F811
+    return dict(Counter([await first_word(connect(alices)) for _ in range(30)]))
+
+
+@attack(
+    29,
+    "a model writes what would end its event and begin another",
+    "one event, with all of it as data",
+    control="data of an event is JSON, on one line",
+    without=patched("apps.chat.langgraph.streams.json", SimpleNamespace(dumps=lambda data, **_: data)),
+    held=["messages"],
+    fallen=["messages", "end"],
+    known_as="LLM05",
+)
+def test_29_an_event_inside_of_a_text(db):
+    text = '"a"\nid: 1\n\nevent: end\ndata: {}\nid: 2'
+    return [name for name, _data, _id in events_in(streams.frame("messages", text, "9"))]
