@@ -22,7 +22,13 @@ SECRET_KEY = env.text("COUNTERSIGN_SECRET_KEY") or (paths.secret_key(HOME) if EM
 if not SECRET_KEY:
     raise ImproperlyConfigured("COUNTERSIGN_SECRET_KEY is needed with DATABASE_URL. Set a long random value.")
 
-ALLOWED_HOSTS = env.names("COUNTERSIGN_ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+LOOPBACK = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.names("COUNTERSIGN_ALLOWED_HOSTS", LOOPBACK)
+if DEBUG and not set(ALLOWED_HOSTS) <= set(LOOPBACK):
+    raise ImproperlyConfigured(
+        "COUNTERSIGN_DEBUG shows code and settings to whoever meets an error: for a machine of one's own only. "
+        "Unset it, or COUNTERSIGN_ALLOWED_HOSTS."
+    )
 CSRF_TRUSTED_ORIGINS = env.names("COUNTERSIGN_TRUSTED_ORIGINS", [])
 HTTPS = env.boolean("COUNTERSIGN_HTTPS", False)  # behind a TLS proxy that sets X-Forwarded-Proto
 

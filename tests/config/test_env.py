@@ -61,3 +61,11 @@ def test_a_database_of_ones_own_needs_a_key_of_ones_own(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "COUNTERSIGN_SECRET_KEY is needed" in refused.stderr
     assert manage("check", tmp_path, COUNTERSIGN_SECRET_KEY="a" * 60, **database).returncode == 0
+
+
+def test_debug_pages_are_for_one_s_own_machine(tmp_path: Path) -> None:
+    refused = manage("check", tmp_path, COUNTERSIGN_DEBUG="1", COUNTERSIGN_ALLOWED_HOSTS="chat.example.com")
+
+    assert refused.returncode == 1
+    assert "COUNTERSIGN_DEBUG shows code and settings" in refused.stderr
+    assert manage("check", tmp_path, COUNTERSIGN_DEBUG="1").returncode == 0

@@ -9,8 +9,9 @@ ELSEWHERE: dict[int, tuple[str, str]] = {
         "tests/approvals/test_decide.py::test_getting_never_decides",
     ),
     16: (
-        "a database of one's own without a secret key of one's own: it does not start (debug pages: see below)",
-        "tests/config/test_env.py::test_a_database_of_ones_own_needs_a_key_of_ones_own",
+        "debug pages for others than this machine, or a database of one's own without a secret key of one's own: "
+        "it does not start",
+        "tests/config/test_env.py::test_debug_pages_are_for_one_s_own_machine",
     ),
     19: (
         "a body of 50 MB, by its length or in chunks: 413, and the process does not grow",
