@@ -17,6 +17,10 @@ ELSEWHERE: dict[int, tuple[str, str]] = {
         "a body of 50 MB, by its length or in chunks: 413, and the process does not grow",
         "tests/config/test_server.py::test_a_large_body_is_refused_and_costs_nothing",
     ),
+    35: (
+        "a run begins from a checkpoint of another thread, one's own or somebody else's: 404",
+        "tests/chat/langgraph/test_forks.py::test_a_checkpoint_that_is_not_this_threads_is_not_there",
+    ),
     43: (
         "a key with `X-User` or `X-Remote-User` of somebody else: it stays its owner's",
         "tests/accounts/test_callers.py::test_no_header_makes_anybody_somebody_else",

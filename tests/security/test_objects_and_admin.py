@@ -15,7 +15,7 @@ from accounts.scopes import Scope
 from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
-from runtime.models import AuditEvent, ThreadState
+from runtime.models import AuditEvent
 
 from apps.approvals.models import ApprovalRequest
 from tests.accounts.test_admin import PEOPLE, erin, powers  # noqa: F401  (a fixture)
@@ -112,10 +112,10 @@ def test_31_another_persons_things(thread, worker, carol, signed_in):
     control="where a graph runs is ours to say",
     without=patched("apps.chat.langgraph.starting.WHERE", set()),
     held=["tone"],
-    fallen=["checkpoint_ns", "run_id", "thread_id", "tone"],
+    fallen=["checkpoint_map", "run_id", "thread_id", "tone"],
 )
 def test_32_fields_that_are_not_the_senders_to_set(alice, thread):
-    mine = {"thread_id": str(uuid4()), "run_id": str(uuid4()), "checkpoint_ns": "other", "tone": "dry"}
+    mine = {"thread_id": str(uuid4()), "run_id": str(uuid4()), "checkpoint_map": {"": "x"}, "tone": "dry"}
     body = {
         "assistant_id": "shop",
         "input": {"messages": [{"role": "user", "content": "hi"}]},
@@ -148,25 +148,6 @@ def test_34_a_filter_by_hidden_columns(admin, signed_in):
         f"{QUEUE}?tool_call__user__password__startswith=md5",
     ]
     return {signed_in(admin).get(guess).status_code for guess in guesses}
-
-
-@attack(
-    35,
-    "a run begins from a checkpoint of another person's thread",
-    "409",
-    control="only the newest checkpoint of the thread itself is begun from",
-    without=patched("apps.chat.langgraph.states.refuse_other_than_newest", nothing),
-    held=409,
-    fallen=200,
-)
-def test_35_a_checkpoint_of_another_thread(alice, thread):
-    ThreadState.objects.create(thread=thread, run=None, checkpoint={"checkpoint_id": "mine"})
-    body = {
-        "assistant_id": "shop",
-        "input": {"messages": [{"role": "user", "content": "hi"}]},
-        "checkpoint": {"checkpoint_id": str(uuid4()), "checkpoint_ns": "", "thread_id": str(uuid4())},
-    }
-    return LangGraphProgram(key_of(alice)).post(f"/threads/{thread.pk}/runs", body).status_code
 
 
 @attack(
