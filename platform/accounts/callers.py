@@ -22,7 +22,7 @@ from accounts.exceptions import BadCredential, Forbidden, OutOfScope, Refusal, U
 from accounts.models import User
 from accounts.scopes import EVERY_SCOPE, PERMISSIONS, Scope
 
-How = Literal["session", "key", "token"]
+How = Literal["session", "key", "token", "process"]
 
 IN_THE_URL = _("A key or token in an address ends up in logs. Send it as a header, and revoke this one.")
 NO_CSRF = _("The request did not come from a page of ours. Send the CSRF token as X-CSRFToken, or a key.")

@@ -51,12 +51,12 @@ def response(watch: Watch, *, from_state: bool) -> StreamingHttpResponse:
 async def _counted(watch: Watch, *, from_state: bool) -> AsyncGenerator[bytes]:
     with watching.counted(watch.caller.user):
         yield RETRY.encode()
-        async with aclosing(_told(watch, from_state=from_state)) as told:
-            async for each in told:
+        async with aclosing(told(watch, from_state=from_state)) as heard:
+            async for each in heard:
                 yield (HEARTBEAT if each is None else str(each)).encode()
 
 
-async def _told(watch: Watch, *, from_state: bool) -> AsyncGenerator[Told | None]:
+async def told(watch: Watch, *, from_state: bool) -> AsyncGenerator[Told | None]:
     """What a client hears, each once and in order; None now and then, to show that somebody is there."""
     heard = Heard(watch.cursor)
     if from_state:
@@ -72,10 +72,10 @@ async def _told(watch: Watch, *, from_state: bool) -> AsyncGenerator[Told | None
             # What came before the newest state was told in it.
             coming = [event for event in batch if _is_after(event, heard.id)]
             if any(begins_anew(event) for event in coming):
-                told = await in_database(_as_it_stands, watch)
+                news = await in_database(_as_it_stands, watch)
             else:
-                told = await _translated(watch.thread_id, coming)
-            for each in heard.fresh(told):
+                news = await _translated(watch.thread_id, coming)
+            for each in heard.fresh(news):
                 yield each
             if isinstance(watch, RunWatch) and heard.ends:
                 return

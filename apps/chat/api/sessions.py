@@ -27,17 +27,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 @router.get("/history/{uuid:session_id}", response=answers({200: History}, 404), summary="What was said")
 def history(request: HttpRequest, session_id: UUID, page: Query[Page]) -> HttpResponse:
     """The newest messages, oldest first; `before` of the answer is for those before them."""
-    thread = get_session(request, session_id)
-    limit = page.limit
-    newest = _before(thread.messages.all(), page.before).order_by("-created_at", "-pk")
+    return answered(history_of(get_session(request, session_id), page.limit, page.before))
+
+
+def history_of(thread: Thread, limit: int, before: str = "") -> History:
+    """The newest `limit` messages, or those before the place that `before` of another History names."""
+    newest = _before(thread.messages.all(), before).order_by("-created_at", "-pk")
     rows = list(newest[: limit + 1])
     has_more, rows = len(rows) > limit, rows[:limit]
-    return answered(
-        History(
-            session_id=thread.pk,
-            messages=[shapes.message(row) for row in reversed(rows)],
-            before=_place(rows[-1]) if has_more else None,
-        )
+    return History(
+        session_id=thread.pk,
+        messages=[shapes.message(row) for row in reversed(rows)],
+        before=_place(rows[-1]) if has_more else None,
     )
 
 
@@ -65,9 +66,12 @@ def reset(request: HttpRequest, given: SessionName) -> HttpResponse:
 
     409 while something is under way in it, or waits for a decision: stop it or withdraw it first.
     """
-    thread = get_session(request, given.session_id)
-    with transaction.atomic():
-        if obstacle := delete_thread(thread):
-            raise CantBeDone(obstacle)
-        fresh = Thread.objects.create(owner=thread.owner, assistant=thread.assistant)
-    return answered(NewSession(session_id=fresh.pk))
+    return answered(NewSession(session_id=begin_anew(get_session(request, given.session_id)).pk))
+
+
+@transaction.atomic
+def begin_anew(thread: Thread) -> Thread:
+    """Raises CantBeDone."""
+    if obstacle := delete_thread(thread):
+        raise CantBeDone(obstacle)
+    return Thread.objects.create(owner=thread.owner, assistant=thread.assistant)
