@@ -11,7 +11,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 from runtime import decisions, ledger, policy
 from runtime.exceptions import RuntimeRefusal
-from runtime.models import RunStatus, ToolCall, ToolState
+from runtime.models import RunStatus, ThreadState, ToolCall, ToolState
 
 from apps.approvals.models import ApprovalRequest, Condition, EditBound, PolicyRule
 from tests.approvals.conftest import REFUND, edited, fresh, page_of, pass_by, post
@@ -144,9 +144,9 @@ def test_49_the_state_is_written_past_the_gate(alice, waiting):
     49,
     "a run from a checkpoint before the gate",
     "409",
-    control="only the newest checkpoint is begun from",
+    control="nothing begins at an earlier checkpoint while a call waits",
     without=[
-        patched("apps.chat.langgraph.states.refuse_other_than_newest", nothing),
+        patched("apps.chat.langgraph.states.check_fork", nothing),
         patched("runtime.admission.meet_waiting", nothing),
     ],
     held=409,
@@ -155,13 +155,15 @@ def test_49_the_state_is_written_past_the_gate(alice, waiting):
 def test_49_a_run_from_before_the_gate(alice, waiting):
     request = waiting(alice)
     at_rest(request)
+    thread_id = request.tool_call.thread_id
+    ThreadState.objects.filter(thread=thread_id).update(checkpoint={"checkpoint_id": "newest"})
     before = "1ef00000-0000-6000-8000-000000000000"
     body = {
         "assistant_id": "shop",
         "checkpoint_id": before,
         "input": {"messages": [{"role": "user", "content": "again"}]},
     }
-    path = f"/threads/{request.tool_call.thread_id}/runs"
+    path = f"/threads/{thread_id}/runs"
     return LangGraphProgram(key_of(alice)).post(path, body).status_code
 
 
