@@ -57,7 +57,8 @@ def cell(measured: Measured) -> str:
 
 def measure(size: int, times: int) -> dict[str, Measured]:
     """What each takes, by its name."""
-    with instant_model() as model, running(**model, COUNTERSIGN_WORKERS="1") as stack:
+    asks = {"COUNTERSIGN_USER_RUN_LIMIT": str(2 * times)}  # of one person, who asks for all of them at once
+    with instant_model() as model, running(**model, **asks, COUNTERSIGN_WORKERS="1") as stack:
         waiting = stack.run("benchmarks.requests", "alice", str(size))
         alice, bob = Person(stack.base, "alice"), Person(stack.base, "bob")
         requests = ask(stack, alice, times + 1)
