@@ -16,7 +16,7 @@ run: ## Start everything on this machine; PORT=8001 for another port, Ctrl-C sto
 	@$(PYTHON) bootstrap.py run
 
 test: setup ## Run the tests; ARGS="tests/embedded -x" for some of them
-	$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(VENV)/python -m pytest -m "not faults" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Lint, types, layers, migrations, templates: what must hold before a commit
 	$(VENV)/ruff check .

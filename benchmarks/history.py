@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
 if TYPE_CHECKING:
@@ -24,9 +24,18 @@ DELTAS = 50
 WORDS = "What was said here is about as long as what people and assistants say to each other in a shop. " * 4
 
 
-def make(username: str, graph_id: str, length: int) -> str:
-    """The id of a new thread of `username` with `length` messages, half of them theirs."""
+class History(TypedDict):
+    thread: str
+    """Id of the thread."""
+    key: str
+    """Of its owner for the API, scope chat."""
+
+
+def make(username: str, graph_id: str, length: int) -> History:
+    """A new thread of `username` with `length` messages, half of them theirs."""
+    from accounts import keys
     from accounts.models import User
+    from accounts.scopes import Scope
     from django.core.management import call_command
     from runtime.models import Assistant, Thread
 
@@ -36,7 +45,8 @@ def make(username: str, graph_id: str, length: int) -> str:
     thread = Thread.objects.create(owner=owner, assistant=assistant, title=f"{length} messages")
     _write_rows(thread, length // 2)
     asyncio.run(_write_checkpoints(thread, length // 2))
-    return str(thread.pk)
+    key = keys.create_key(owner, "bench", (Scope.CHAT,), timedelta(days=1))[1]
+    return {"thread": str(thread.pk), "key": key}
 
 
 def _write_rows(thread: Thread, turns: int) -> None:

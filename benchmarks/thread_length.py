@@ -18,6 +18,7 @@ from benchmarks.load import Turn, percentiles
 from benchmarks.product import CURSOR, PageUser
 from benchmarks.resume_latency import resumed
 from benchmarks.stack import Person, Stack, instant_model, running
+from benchmarks.time_travel import Api, Travels, travel
 
 CHANNELS = {"plain": graph.PLAIN_SHOP_ID, "delta": "shop"}
 LENGTHS = (10, 100, 1000)
@@ -28,6 +29,23 @@ WRITTEN = """SELECT
     + (SELECT coalesce(sum(octet_length(blob)), 0) FROM checkpoint_writes)"""
 NEWEST_RUNS = """SELECT 1000 * extract(epoch FROM ended_at - started_at) FROM runtime_run
     WHERE thread_id = %s ORDER BY created_at DESC LIMIT %s"""
+RESUMED_RUNS = """SELECT 1000 * extract(epoch FROM
+        (run.ended_at - run.started_at) - (call.finished_at - call.started_at))
+    FROM runtime_run run JOIN runtime_toolcall call ON call.run_id = run.resumes_id
+    WHERE run.thread_id = %s"""
+HEADINGS = (
+    "messages",
+    "channel",
+    "turn ms p50 / p95",
+    "in the worker",
+    "kB",
+    "resumed: first token",
+    "in the worker",
+    "look back",
+    "fork",
+    "in the worker",
+    "kB",
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,11 @@ class Measured:
     """Bytes of checkpoints per turn."""
     resumes: list[float]
     """Milliseconds from the POST of an approval to the first token after it."""
+    resumed_runs: list[float]
+    """Milliseconds of each of these in the worker, to the end of the answer, the tool's own left out."""
+    travels: Travels
+    forked_runs: list[float]
+    forked_written: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,19 +79,39 @@ def run(*, turns: int, resumes: int) -> None:
     ):
         alice, bob = Person(stack.base, "alice"), Person(stack.base, "bob")
         print(
-            f"{turns} turns and {resumes} approvals on each thread, milliseconds, a model that answers at once\n"
+            f"{turns} turns and looks back, {resumes} approvals on each thread, a model that answers at once\n"
         )
-        print(
-            "| messages | channel | turn p50 / p95 | in the worker p50 | checkpoints kB/turn | resumed p50 |"
-        )
-        print("| ---: | --- | ---: | ---: | ---: | ---: |")
+        print(f"| {' | '.join(HEADINGS)} |")
+        print("| ---: | --- |" + " ---: |" * (len(HEADINGS) - 2))
         for length in LENGTHS:
             for channel, graph_id in CHANNELS.items():
-                thread = stack.run("benchmarks.history", "alice", graph_id, str(length))
+                account = stack.run("benchmarks.history", "alice", graph_id, str(length))
+                thread = account["thread"]
                 taken, written = asyncio.run(take(stack, alice, thread, turns))
-                runs = [float(ms) for (ms,) in stack.rows(NEWEST_RUNS, UUID(thread), turns)]
+                runs = newest_runs(stack, thread, turns)
                 waited = [asyncio.run(resume(alice, bob, thread)) for _ in range(resumes)]
-                print(line(Measured(length, channel, taken, runs, written / turns, waited)), flush=True)
+                resumed_runs = [float(ms) for (ms,) in stack.rows(RESUMED_RUNS, UUID(thread))]
+                before = bytes_written(stack)
+                travels = travel(Api(stack.base, account["key"]), thread, graph_id, turns)
+                forked = (bytes_written(stack) - before) / (turns + 1)
+                forked_runs = newest_runs(stack, thread, turns)
+                measured = Measured(
+                    length,
+                    channel,
+                    taken,
+                    runs,
+                    written / turns,
+                    waited,
+                    resumed_runs,
+                    travels,
+                    forked_runs,
+                    forked,
+                )
+                print(line(measured), flush=True)
+
+
+def newest_runs(stack: Stack, thread: str, count: int) -> list[float]:
+    return [float(ms) for (ms,) in stack.rows(NEWEST_RUNS, UUID(thread), count)]
 
 
 async def take(stack: Stack, alice: Person, thread: str, turns: int) -> tuple[list[float], float]:
@@ -77,17 +120,17 @@ async def take(stack: Stack, alice: Person, thread: str, turns: int) -> tuple[li
     user = PageUser(stack.base, account)
     await user.open()
     await user.take(Turn())  # the worker builds its graph
-    before = written(stack)
+    before = bytes_written(stack)
     taken = []
     for _ in range(turns):
         began = time.perf_counter()
         await user.take(Turn())
         taken.append(1000 * (time.perf_counter() - began))
     await user.close()
-    return taken, written(stack) - before
+    return taken, bytes_written(stack) - before
 
 
-def written(stack: Stack) -> float:
+def bytes_written(stack: Stack) -> float:
     return float(stack.rows(WRITTEN)[0][0])
 
 
@@ -110,8 +153,17 @@ def line(measured: Measured) -> str:
         f"{measured.length:,}",
         measured.channel,
         " / ".join(f"{value:.0f}" for value in percentiles(measured.turns)),
-        f"{statistics.median(measured.runs):.0f}",
+        middle(measured.runs),
         f"{measured.written / 1000:,.1f}",
-        f"{statistics.median(measured.resumes):.0f}" if measured.resumes else "",
+        middle(measured.resumes),
+        middle(measured.resumed_runs),
+        middle(measured.travels.looks),
+        middle(measured.travels.forks),
+        middle(measured.forked_runs),
+        f"{measured.forked_written / 1000:,.1f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def middle(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f}" if values else ""

@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import Client, RequestFactory
 from pytest_django.fixtures import Settings
 from redis import Redis
-from runtime.redis_client import redis_client
+from runtime.redis_client import WaitOnce, redis_client
 
 from tests.conftest import PASSWORD
 
@@ -151,7 +151,7 @@ def nobody_listens() -> int:
 
 @pytest.fixture
 def redis_away(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    gone = Redis(port=nobody_listens(), socket_connect_timeout=0.5)
+    gone = Redis(port=nobody_listens(), retry=WaitOnce())
     monkeypatch.setattr(rate_limits, "redis_client", lambda: gone)
     monkeypatch.setattr(rate_limits, "_said_at", -math.inf)
     rate_limits._limiter.cache_clear()

@@ -1,4 +1,4 @@
-"""One round of each fault in `make test`; many, with a table at the end, in `make faults`.
+"""Many rounds of each fault, with a table at the end, in `make faults`; one of each in `.ci/run`.
 
 FAULTS_ROUNDS says how many, FAULTS_SEED replays: every round prints the seed it was drawn from.
 """

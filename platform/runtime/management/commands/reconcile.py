@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
 
 from runtime import runs
 
@@ -15,6 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
 
     def handle(self, *, as_json: bool, **_: Any) -> None:
+        connection.ensure_connection()  # or each of its parts would wait for a database that is away
         mended = runs.reconcile()
         if as_json:
             self.stdout.write(json.dumps({"taken_over": mended.taken_over, "enqueued": mended.enqueued}))
