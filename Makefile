@@ -15,6 +15,8 @@ help: ## List the verbs
 run: ## Start everything on this machine; PORT=8001 for another port, Ctrl-C stops it
 	@$(PYTHON) bootstrap.py run
 
+# Hundreds of processes start here: what they import is compiled once, even where Python is told to keep nothing.
+test faults: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run the tests; ARGS="tests/embedded -x" for some of them
 	$(VENV)/python -m pytest -m "not faults" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
