@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from accounts.scopes import Scope
 from channels.testing import WebsocketCommunicator
 from config.asgi import application
 from django.conf import settings as live
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 from runtime import events, hub
@@ -23,6 +25,7 @@ from runtime.models import Run, RunStatus, Thread
 
 from apps.chat import watching
 from apps.chat.api import sockets
+from tests.chat.api.conftest import Program, streamed
 from tests.chat.conftest import Worker
 from tests.support.programs import key_of
 
@@ -85,7 +88,8 @@ async def talk() -> AsyncIterator[Open]:
 
     yield open
     for each in opened:
-        await each.raw.disconnect()
+        with suppress(asyncio.CancelledError, TimeoutError):  # of a test that failed while it listened
+            await each.raw.disconnect()
     await hub.close()
 
 
@@ -178,10 +182,6 @@ async def test_a_page_of_elsewhere_gets_no_socket(key: str, origin: str) -> None
     assert not (await socket.raw.connect(PATIENCE))[0]
 
 
-async def revoke(key: str) -> None:
-    await in_database(ApiKey.objects.update, expires_at=timezone.now() - timedelta(seconds=1))
-
-
 @pytest.mark.parametrize("change", ["expired key", "deactivated", "revoked token", "signed out"])
 async def test_it_is_closed_soon_after_they_are_nobody_any_more(
     talk: Open, alice: User, key: str, alices: Client, monkeypatch: pytest.MonkeyPatch, change: str
@@ -209,7 +209,8 @@ async def test_a_key_that_ended_does_nothing_even_before_the_next_look(
     talk: Open, key: str, assistant: object
 ) -> None:
     socket = await talk(key)
-    await revoke(key)
+    await socket.ask("ping")
+    await in_database(ApiKey.objects.update, expires_at=timezone.now() - timedelta(seconds=1))
 
     assert (await socket.ask("send", message="hi"))["code"] == 401
     assert await socket.code() == 4401
@@ -221,6 +222,7 @@ async def test_a_token_is_followed_by_the_next_one_of_the_same_person(
 ) -> None:
     first = await in_database(tokens.issue, alice)
     socket = await talk(Authorization=f"Bearer {first.access}")
+    await socket.ask("ping")
     await in_database(TokenFamily.objects.update, expires_at=timezone.now())
     second = await in_database(tokens.issue, alice)
 
@@ -248,16 +250,16 @@ async def test_a_message_begins_a_session_that_is_told_from_its_first_event(
     worker = Worker(thread)
 
     def turn() -> None:
-        worker.start(run)
-        worker.stream(run, "a", "Let me ", "see.")
-        worker.say(run, "a", "Let me see.")
-        run.finish(RunStatus.SUCCESS)
+        claimed = worker.start(run)
+        worker.stream(claimed, "a", "Let me ", "see.")
+        worker.say(claimed, "a", "Let me see.")
+        claimed.finish(RunStatus.SUCCESS)
 
     await in_database(turn)
     heard = await socket.until("end")
 
     names = [frame["event"] for frame in heard]
-    assert names == ["run", "message", "run", "message_started", "token", "token", "message", "end"]
+    assert names == ["message", "run", "run", "message_started", "token", "token", "message", "end"]
     places = [events.position(frame["id"]) for frame in heard]
     assert places == sorted(set(places))
     assert {frame["session_id"] for frame in heard} == {str(thread.pk)}
@@ -278,20 +280,11 @@ async def test_what_a_socket_tells_is_what_the_stream_tells(
     await socket.ask("resume", session_id=str(worker.thread.pk), after="0")
     heard = await socket.until("end")
 
-    from tests.chat.api.conftest import Program, streamed
-
     def listen() -> list[Any]:
         path = f"/events/{worker.thread.pk}"
         return streamed(Program(key).call("GET", path, **{"Last-Event-ID": "0"}), stop="end")
 
-    streams = await asyncio.to_thread(in_unit_of, listen)
-    assert [(frame["event"], frame["data"], frame["id"]) for frame in heard] == streams
-
-
-def in_unit_of(work: Callable[[], Any]) -> Any:
-    from runtime.database import in_unit
-
-    return in_unit(work)
+    assert [(frame["event"], frame["data"], frame["id"]) for frame in heard] == await in_database(listen)
 
 
 async def test_the_same_frame_again_is_the_same_run(talk: Open, key: str, assistant: object) -> None:
@@ -331,9 +324,10 @@ async def test_a_socket_begins_with_how_it_stands_where_nothing_says_from_when(
     await in_database(worker.stream, run, "a", "Let me ")
     socket = await talk(key)
     await socket.ask("resume", session_id=str(worker.thread.pk))
-    await in_database(worker.stream, run, "a", "see.")
 
-    state, more = await socket.hear(), await socket.hear()
+    state = await socket.hear()
+    await in_database(worker.stream, run, "a", "see.")
+    more = await socket.hear()
 
     assert state["event"] == "session"
     assert [message["text"] for message in state["data"]["streaming"]] == ["Let me "]
@@ -469,7 +463,7 @@ async def test_a_key_does_what_its_scopes_say(talk: Open, alice: User, bob: User
 
 @pytest.mark.parametrize(
     "text",
-    ["", "nonsense", "[]", "null", '{"type": "nonsense"}', '{"type": "ping", "x": 1}', "[" * 5000,
+    [" ", "nonsense", "[]", "null", '{"type": "nonsense"}', '{"type": "ping", "x": 1}', "[" * 5000,
      '{"type": "send"}', '{"type": "send", "message": " "}', '{"type": "ping", "type": "send"}',
      '{"type": "send", "message": "a\\u0000"}', '{"type": "resume", "session_id": 1}'],
 )  # fmt: skip
@@ -522,8 +516,9 @@ async def test_sockets_of_pages_and_programs_are_counted_together(
     talk: Open, key: str, alices: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apps.chat.consumers.SOCKETS_EACH", 2)
-    first = await talk(key)
-    await talk(Origin=OURS, Cookie=cookie(alices))
+    first, second = await talk(key), await talk(Origin=OURS, Cookie=cookie(alices))
+    for socket in (first, second):
+        await socket.ask("ping")
 
     assert await (await talk(key)).code() == 4429
 
@@ -550,9 +545,8 @@ async def test_one_person_listens_to_so_many_sessions_and_no_more(
 async def test_while_the_database_is_away_a_frame_is_refused_and_the_socket_stays(
     talk: Open, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from django.db import OperationalError
-
     socket = await talk(key)
+    await socket.ask("ping")
     real = keys.key_of
 
     def away(text: str) -> ApiKey:
