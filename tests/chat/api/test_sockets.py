@@ -32,7 +32,7 @@ from tests.support.programs import key_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 OURS = "http://testserver"
-PATIENCE = 5  # seconds
+PATIENCE = 15  # seconds
 
 
 class Talk:
