@@ -95,14 +95,14 @@ def test_what_fits_reaches_django(web: Web, header: str) -> None:
     assert post(web, header, body)[0] == 403  # no CSRF token
 
 
-TOKENS, SIZE, READERS = 400, 64 * 1024, 8
+TOKENS, SIZE, READERS = 16_000, 2500, 8
 
 
 @contextmanager
 def listener(web: Web, key: str, thread: Thread) -> Iterator[ClientConnection]:
     """Listens to the thread, and has room for little that it does not read."""
     raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SIZE)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     raw.connect(("127.0.0.1", web.port))
     url = f"ws://127.0.0.1:{web.port}/ws/v1/"
     arguments: Any = {"compression": None, "max_queue": 1, "proxy": None, "close_timeout": 0.1}
