@@ -284,8 +284,10 @@ class Socket(Way):
         if newest.is_active or self._status() != rests[RunStatus(newest.status)]:
             return False
         said = {f"message-{row.key}" for row in Message.objects.filter(thread=heard.session_id)}
+        # The composer comes before the cards of its batch.
+        called = {f"tool-call-{call.pk}" for call in ToolCall.objects.filter(thread=heard.session_id)}
         is_open = any("data-open" in item for item in self.page.items.values())
-        return said <= self.page.items.keys() and not is_open
+        return said | called <= self.page.items.keys() and not is_open
 
 
 class ProgramSocket(Way):
