@@ -1,4 +1,7 @@
-"""The socket of a thread's page: one way, from the log to the page. What people do arrives by forms."""
+"""The sockets of the chat; that of a thread's page: one way, from the log to the page. What people do arrives by forms.
+
+That of programs is in `apps.chat.api.sockets`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import parse_qs
@@ -33,13 +37,14 @@ TOO_MANY = 4429  # a close code after which the page does not come back, like th
 FAILED, RESTART = 1011, 1012  # and those after which it does
 
 
-class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is untyped
-    """Follows the log of one thread for its owner, from the cursor at which the page was rendered."""
+class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is untyped
+    """What every socket of the chat is: counted for its person, and over when one of its tasks says so, or all else."""
 
-    _tasks: tuple[asyncio.Task[None], ...] = ()
+    _tasks: set[asyncio.Task[None]]
     _counted_for: int | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._tasks = set()
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:  # the server stops
@@ -52,26 +57,26 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def connect(self) -> None:
-        """Accepts first: a page can't read why a handshake was refused."""
-        await self.accept()
-        self._thread_id: UUID = self.scope["url_route"]["kwargs"]["thread_id"]
-        self._reader = Reader(self.scope["session"].session_key or "", self._thread_id)
-        query = {
-            name: values[0] for name, values in parse_qs(self.scope["query_string"].decode("latin-1")).items()
-        }
-        self._language = _language(query.get("lang", ""))
-        refusal = await in_database(self._admission) or self._count()
-        if refusal:
-            await self.close(refusal)
-            return
-        self._checked_at = time.monotonic()
-        work = (self._follow(_cursor(query.get("after", ""))), self._beat())
-        self._tasks = tuple(asyncio.create_task(self._guard(each)) for each in work)
+    def begin(self, *work: Coroutine[Any, Any, int]) -> list[asyncio.Task[None]]:
+        """Each goes on until the socket ends, or ends it with the code it returns; 0 ends nothing."""
+        begun = [asyncio.create_task(self._guard(each)) for each in work]
+        for task in begun:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return begun
 
-    def _count(self) -> int:
+    async def _guard(self, work: Coroutine[Any, Any, int]) -> None:
+        try:
+            code = await work
+        except Exception:
+            logger.exception("socket failed", extra={"action": "socket_failed", "path": self.scope["path"]})
+            code = FAILED
+        if code:
+            with suppress(Exception):  # whoever reads may have gone
+                await self.close(code)
+
+    def count(self, person: int) -> int:
         """TOO_MANY when this would be one more than this person may have open, else 0."""
-        person = self.scope["user"].pk
         if _open[person] >= SOCKETS_EACH:
             return TOO_MANY
         _open[person] += 1
@@ -85,20 +90,26 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         if not _open[self._counted_for]:
             del _open[self._counted_for]
 
+
+class ThreadConsumer(ChatConsumer):
+    """Follows the log of one thread for its owner, from the cursor at which the page was rendered."""
+
+    async def connect(self) -> None:
+        """Accepts first: a page can't read why a handshake was refused."""
+        await self.accept()
+        self._thread_id: UUID = self.scope["url_route"]["kwargs"]["thread_id"]
+        self._reader = Reader(self.scope["session"].session_key or "", self._thread_id)
+        query = query_of(self.scope)
+        self._language = language(query.get("lang", ""))
+        refusal = await in_database(self._admission) or self.count(self.scope["user"].pk)
+        if refusal:
+            await self.close(refusal)
+            return
+        self._checked_at = time.monotonic()
+        self.begin(self._follow(_cursor(query.get("after", ""))), self._beat())
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Nothing is expected from the page."""
-
-    async def _guard(self, work: Any) -> None:
-        """Closes the socket at the end of `work`, which is a refusal's code or an error."""
-        try:
-            code = await work
-        except Exception:
-            logger.exception(
-                "socket failed", extra={"action": "socket_failed", "thread_id": str(self._thread_id)}
-            )
-            code = FAILED
-        with suppress(Exception):  # the page may have gone
-            await self.close(code)
 
     async def _follow(self, cursor: str) -> int:
         """Sends what happens until it may no longer be sent; returns the code to close with."""
@@ -164,8 +175,13 @@ class ThreadConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             return reset_frames(self._page.thread)
 
 
-def _language(asked: str) -> str:
-    """The page's language, which sockets don't negotiate."""
+def query_of(scope: Any) -> dict[str, str]:
+    """The first of each name in the address."""
+    return {name: values[0] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+
+
+def language(asked: str) -> str:
+    """The one that was asked for, as sockets don't negotiate."""
     try:
         return translation.get_supported_language_variant(asked)
     except LookupError:

@@ -52,6 +52,8 @@ class Watch:
     cursor: str
     session_key: str = ""
     """Of a page that watches: it ends with the sign-out."""
+    stays: bool = False
+    """A whole thread is followed however long nothing goes on in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,7 @@ def cursor_from(last_event_id: str) -> str:
 async def batches(watch: Watch) -> AsyncGenerator[list[Event] | None]:
     """What is watched, as it comes, until its end; None every BEAT seconds. Ends early for who may not watch.
 
-    A whole thread is followed until it has been idle for IDLE seconds.
+    A whole thread is followed until it has been idle for IDLE seconds, unless the watch stays.
     """
     cursor, run = watch.cursor, _run_of(watch)
     if run is not None and (await in_database(standing, watch)).is_ended:
@@ -179,7 +181,7 @@ async def batches(watch: Watch) -> AsyncGenerator[list[Event] | None]:
                         if run is not None:
                             yield await _rest(watch.thread_id, cursor, run)
                             return
-                        if loop.time() - busy_at >= IDLE:
+                        if not watch.stays and loop.time() - busy_at >= IDLE:
                             return
                 if not coming.done():
                     continue

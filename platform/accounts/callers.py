@@ -6,14 +6,14 @@ A view asks `caller_of(request)`, or stands behind `@caller_required(Scope.CHAT)
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Literal, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.db import connections
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, QueryDict
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.translation import gettext_lazy as _
 
@@ -21,6 +21,7 @@ from accounts import keys, tokens
 from accounts.exceptions import BadCredential, Forbidden, OutOfScope, Refusal, Unauthenticated
 from accounts.models import User
 from accounts.scopes import EVERY_SCOPE, PERMISSIONS, Scope
+from accounts.sessions import user_of
 
 How = Literal["session", "key", "token", "process"]
 
@@ -124,6 +125,24 @@ def _without_csrf(view: Callable[..., Any]) -> Callable[..., Any]:
     return view
 
 
+@dataclass(frozen=True)
+class Credential:
+    """What somebody came with on a connection that stays: who that is, is looked up as often as it matters."""
+
+    secret: str = field(default="", repr=False)
+    """A key or an access token; without one the session counts."""
+    session_key: str = field(default="", repr=False)
+
+    def caller(self) -> Caller:
+        """Unauthenticated as soon as it is nobody's any more."""
+        if self.secret:
+            return caller_with(self.secret)
+        user = user_of(self.session_key)
+        if user is None:
+            raise Unauthenticated()
+        return Caller(user, EVERY_SCOPE, "session")
+
+
 class CallerAuth:
     """The same as django-ninja's `auth=`; the caller is `request.auth`. A Refusal is the API's to answer."""
 
@@ -159,23 +178,30 @@ def _look(request: HttpRequest) -> Caller | Refusal:
 
 def _by_header(request: HttpRequest) -> Caller | None:
     """None without a key or token. One that is bad is refused, whatever else came with it."""
-    if _has_secret_in_url(request):
+    secret = secret_in(request.headers, request.META.get("QUERY_STRING", ""))
+    return caller_with(secret) if secret else None
+
+
+def secret_in(headers: Mapping[str, str], query: str) -> str:
+    """The key or token that was sent; empty without one. BadCredential for one in the address."""
+    if _has_secret_in_url(query):
         raise BadCredential(IN_THE_URL)
-    bearer = _bearer(request)
-    if bearer and not keys.looks_like_a_key(bearer):
-        return Caller(tokens.family_of(bearer).owner, EVERY_SCOPE, "token")
     # LangGraph's clients take x-api-key from LANGSMITH_API_KEY by themselves: what was meant is in Authorization.
-    text = bearer or request.headers.get("x-api-key", "").strip()
-    if not text:
-        return None
-    key = keys.key_of(text)
+    return _bearer(headers) or headers.get("x-api-key", "").strip()
+
+
+def caller_with(secret: str) -> Caller:
+    """Whose key or access token this is. BadCredential for anything else."""
+    if not keys.looks_like_a_key(secret):
+        return Caller(tokens.family_of(secret).owner, EVERY_SCOPE, "token")
+    key = keys.key_of(secret)
     scopes = frozenset(scope for scope in Scope if scope.value in key.scopes)
     return Caller(key.owner, scopes, "key", key.pk)
 
 
-def _bearer(request: HttpRequest) -> str:
+def _bearer(headers: Mapping[str, str]) -> str:
     """Empty for another scheme: a proxy in front may have one of its own."""
-    scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+    scheme, _, text = headers.get("Authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return ""
     if not text.strip():
@@ -183,10 +209,9 @@ def _bearer(request: HttpRequest) -> str:
     return text.strip()
 
 
-def _has_secret_in_url(request: HttpRequest) -> bool:
-    query = request.META.get("QUERY_STRING", "")
+def _has_secret_in_url(query: str) -> bool:
     return bool(query) and (
-        keys.holds_a_key(query) or not _NAMES_OF_SECRETS.isdisjoint(name.lower() for name in request.GET)
+        keys.holds_a_key(query) or not _NAMES_OF_SECRETS.isdisjoint(name.lower() for name in QueryDict(query))
     )
 
 

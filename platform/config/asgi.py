@@ -12,20 +12,22 @@ django_application = http_application()
 # After the apps are loaded: consumers import models.
 from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.urls import re_path  # noqa: E402
+from django.urls import path, re_path  # noqa: E402
 
 from apps.approvals.routing import websocket_urlpatterns as approvals_sockets  # noqa: E402
+from apps.chat.routing import program_socket  # noqa: E402
 from apps.chat.routing import websocket_urlpatterns as chat_sockets  # noqa: E402
-from config.sockets import NoSuchSocket, SameOrigin  # noqa: E402
+from config.sockets import KnownOrigin, NoSuchSocket, SameOrigin  # noqa: E402
 
 # Last: whatever else is asked for.
 no_such_socket = re_path(r"", NoSuchSocket.as_asgi())
 
+pages = SameOrigin(AuthMiddlewareStack(URLRouter([*chat_sockets, *approvals_sockets, no_such_socket])))
+programs = KnownOrigin(AuthMiddlewareStack(program_socket))
+
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": SameOrigin(
-            AuthMiddlewareStack(URLRouter([*chat_sockets, *approvals_sockets, no_such_socket]))
-        ),
+        "websocket": URLRouter([path("ws/v1/", programs), re_path(r"", pages)]),
     }
 )

@@ -1,22 +1,30 @@
-"""Daphne, with a bound on the body of a request.
+"""Daphne, with a bound on the body of a request, and on what waits to be sent over a socket.
 
 Daphne reads all of a body, and hands it on in pieces that it keeps, before Django sees the request: settings bound
-what Django parses, not what this process takes in. `python -m config.server` is Daphne's own command line.
+what Django parses, not what this process takes in. Over a socket it sends whatever it is given, however much waits for
+a reader who does not read. `python -m config.server` is Daphne's own command line.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 from typing import Any
 
 from daphne import server  # first: it installs the reactor that all else of Twisted takes
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
+
+logger = logging.getLogger(__name__)
 
 LINGER = (
     2.0  # seconds for which a refused sender is read and forgotten; a reset would take the answer from it
 )
+
+STALL = 30.0  # seconds for which a socket's reader may take nothing of what waits, before it is dropped
 
 SWITCH_INTERVAL = 0.0005  # seconds a thread that draws a page lets sockets wait, of Python's 5 ms
 
@@ -81,11 +89,64 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]  # daphne has no types
         return protocol
 
 
+class Flow:
+    """Whether a reader takes what is sent: the transport says when more than 64 kB wait, and when they have gone.
+
+    What Twisted calls a push producer.
+    """
+
+    def __init__(self) -> None:
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    def pauseProducing(self) -> None:  # Twisted's name
+        self._flows.clear()
+
+    def resumeProducing(self) -> None:  # Twisted's name
+        self._flows.set()
+
+    stopProducing = resumeProducing  # it has gone: nobody waits any more
+
+    async def ready(self) -> None:
+        """Returns when more may be sent. Raises TimeoutError after STALL."""
+        async with asyncio.timeout(STALL):
+            await self._flows.wait()
+
+
+class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    def onOpen(self) -> None:  # autobahn's name
+        self.flow = Flow()
+        self.transport.unregisterProducer()  # that of HTTP, which ended with the handshake
+        self.transport.registerProducer(self.flow, True)
+        super().onOpen()
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # autobahn's name
+        if hasattr(self, "flow"):  # else it was never open
+            self.flow.stopProducing()
+        super().onClose(wasClean, code, reason)
+
+
+class BoundedSockets(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
+    protocol = BoundedSocket
+
+
 class BoundedServer(server.Server):  # type: ignore[misc]  # daphne has no types
     def run(self) -> None:
-        """Daphne names its factory in the middle of `run`, and nowhere else."""
+        """Daphne names its factories in the middle of `run`, and nowhere else."""
         server.HTTPFactory = BoundedFactory
+        server.WebSocketFactory = BoundedSockets
         super().run()
+
+    async def handle_reply(self, protocol: Any, message: Any) -> None:
+        """What is sent over a socket waits for its reader; whoever sends is caught up from the log."""
+        if message["type"] == "websocket.send" and hasattr(protocol, "flow"):
+            try:
+                await protocol.flow.ready()
+            except TimeoutError:
+                logger.warning("reader dropped", extra={"action": "reader_dropped"})
+                protocol.dropConnection(abort=True)
+                return
+        await super().handle_reply(protocol, message)
 
 
 class CommandLine(CommandLineInterface):  # type: ignore[misc]  # daphne has no types

@@ -32,9 +32,33 @@ class SameOrigin:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope)
         is_ours = is_our_origin(headers.get(b"origin", ""), headers.get(b"host", ""))
         return await (self._application if is_ours else WebsocketDenier())(scope, receive, send)
+
+
+class KnownOrigin:
+    """Lets in whoever may call the API: programs, which have no origin, our own pages, and those that CORS names.
+
+    Only our own pages bring their cookie. It is taken away from all others: no session is used from elsewhere.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        headers = _headers(scope)
+        origin = headers.get(b"origin")
+        if origin is not None and is_our_origin(origin, headers.get(b"host", "")):
+            return await self._application(scope, receive, send)
+        if origin is not None and origin.lower() not in settings.CORS_ALLOWED_ORIGINS:
+            return await WebsocketDenier()(scope, receive, send)
+        bare = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+        return await self._application({**scope, "headers": bare}, receive, send)
+
+
+def _headers(scope: Any) -> dict[bytes, str]:
+    return {name: value.decode("latin-1") for name, value in scope["headers"]}
 
 
 def is_our_origin(origin: str, host: str) -> bool:

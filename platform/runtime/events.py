@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 START = "0-0"
 RETRY_DELAY = 1.0  # seconds, while Redis is away
+PAGE = 500  # events that a reader who is far behind holds at once
 
 # Appends all entries at once, tells the readers, and keeps the log's length and life bounded.
 # KEYS: log, channel. ARGV: epoch the writer believes in ('' = any), length, life in ms, then the entries.
@@ -124,8 +125,8 @@ async def last_id(thread_id: UUID | str) -> str:
     return str(newest[0][0]) if newest else START
 
 
-async def read(thread_id: UUID | str, after: str = START) -> list[Event]:
-    """Everything in the log newer than `after`, oldest first; one "reset" when `after` is no longer in it."""
+async def read(thread_id: UUID | str, after: str = START, count: int | None = None) -> list[Event]:
+    """What the log has after `after`, oldest first, at most `count`; one "reset" when `after` is no longer in it."""
     redis = hub.redis()
     key = log_key(thread_id)
     oldest = await redis.xrange(key, count=1)
@@ -133,7 +134,7 @@ async def read(thread_id: UUID | str, after: str = START) -> list[Event]:
         return [] if after == START else [_reset(START)]
     if after != START and not _is_within(after, str(oldest[0][0])):
         return [_reset(await last_id(thread_id))]
-    found: Any = await redis.xrange(key, min=f"({after}")
+    found: Any = await redis.xrange(key, min=f"({after}", count=count)
     return [parse(id, fields["e"]) for id, fields in found]
 
 
@@ -157,13 +158,15 @@ async def follow(thread_id: UUID | str, after: str = START) -> AsyncIterator[lis
     async with hub.subscribe(channel_name(thread_id)) as inbox:
         while True:
             try:
-                missed = await read(thread_id, cursor)
+                missed = await read(thread_id, cursor, PAGE)
             except (RedisError, OSError):
                 await asyncio.sleep(RETRY_DELAY)
                 continue
             if missed:
                 yield missed
                 cursor = missed[-1]["id"]
+            if len(missed) == PAGE:
+                continue  # there may be more
             async for items in inbox:
                 live = [(id, payload) for id, _, payload in (item.partition(" ") for item in items)]
                 logs = {position(id)[0] for id, _ in live} | {position(cursor)[0]} - {0}

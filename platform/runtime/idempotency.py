@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from accounts.models import User
 from django.db.models import QuerySet
@@ -51,17 +51,23 @@ def named(request: HttpRequest, user: User) -> Named | None:
     key = request.headers.get(HEADER)
     if key is None:
         return None
+    where = f"{request.method} {request.path}"
+    return named_as(user, key, where, json.loads(request.body or b"null"))
+
+
+def named_as(user: User, key: str, where: str, said: Any) -> Named:
+    """A request that calls itself `key`: `said`, at the door `where`. Raises BadRequestKey."""
     if not (0 < len(key) <= MAX_CHARS and key.isascii() and key.isprintable()):
         raise BadRequestKey(
             _("%(header)s: 1 to %(most)s printable ASCII characters.") % {"header": HEADER, "most": MAX_CHARS}
         )
-    return Named(user, key, _digest(f"{request.method} {request.path}", request.body))
+    return Named(user, key, _digest(where, said))
 
 
-def _digest(where: str, body: bytes) -> str:
+def _digest(where: str, said: Any) -> str:
     """The same for the same JSON, however it is laid out."""
-    said = json.dumps(json.loads(body or b"null"), sort_keys=True, separators=(",", ":"))
-    return sha256(f"{where}\n{said}".encode()).hexdigest()
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return sha256(f"{where}\n{text}".encode()).hexdigest()
 
 
 def once(request: Named | None, start: Callable[[], Run]) -> Started:

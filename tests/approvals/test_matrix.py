@@ -5,6 +5,8 @@ The table in docs/approvals.md is this test's; `WRITE_TABLES=1` writes it anew.
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,11 +17,13 @@ import pytest
 from accounts import roles, tokens
 from accounts.models import User
 from accounts.scopes import Scope
+from channels.testing import WebsocketCommunicator
+from config.asgi import application
 from django.contrib.auth.models import AnonymousUser, Group, Permission
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
-from runtime import decisions
+from runtime import decisions, hub
 from runtime.exceptions import RuntimeRefusal
 from runtime.models import ThreadState
 
@@ -118,7 +122,7 @@ def the_bulk_action(user: User | None, request: ApprovalRequest) -> str:
 
 
 def the_port(user: User | None, request: ApprovalRequest) -> str:
-    """What the chat page, a socket and an API call."""
+    """What the chat page and every API call."""
     try:
         decisions.decide(user or AnonymousUser(), request.tool_call_id, {"type": "approve"})  # type: ignore[arg-type]
     except (RuntimeRefusal, User.DoesNotExist):
@@ -171,6 +175,28 @@ def the_apis_list(user: User | None, request: ApprovalRequest) -> str:
     return DECIDES if str(request.pk) in answer.content.decode() else SEES
 
 
+def the_socket(user: User | None, request: ApprovalRequest) -> str:
+    key = credential(user, lambda one: key_of(one, Scope.APPROVE))
+    decision = {"type": "approve", "digest": request.tool_call.args_digest}
+    frame = {"type": "decide", "tool_call_id": str(request.tool_call_id), "decision": decision}
+    answer = asyncio.run(_said_over_a_socket(key, frame))
+    if answer["type"] == "accepted":
+        return DECIDES
+    return {401: UNKNOWN, 403: REFUSED, 404: REFUSED}[answer["code"]]
+
+
+async def _said_over_a_socket(key: str, frame: Any) -> Any:
+    headers = [(b"x-api-key", key.encode())] if key else []
+    socket = WebsocketCommunicator(application, "/ws/v1/", headers)
+    try:
+        assert (await socket.connect(30))[0]
+        await socket.send_to(json.dumps(frame))
+        return json.loads(await socket.receive_from(30))
+    finally:
+        await socket.disconnect()
+        await hub.close()
+
+
 class LangGraphProgram(Program):
     root = "/api/langgraph"
 
@@ -202,12 +228,13 @@ DOORS: dict[str, Callable[[User | None, ApprovalRequest], str]] = {
     "API: key": the_api,
     "API: token": the_api_with_a_token,
     "LangGraph API: resume": the_langgraph_api,
-    "port (chat, socket)": the_port,
+    "socket: key": the_socket,
+    "port (chat)": the_port,
     "command": the_command,
 }
 READING = ("queue: mine", "page, e-mail link", "API: mine")
-PROGRAMS = ("API: mine", "API: key", "API: token", "LangGraph API: resume")
-WITHIN = ("port (chat, socket)", "command")
+PROGRAMS = ("API: mine", "API: key", "API: token", "socket: key", "LangGraph API: resume")
+WITHIN = ("port (chat)", "command")
 LACKING = ("view-only staff", "chat user")  # without the permission to decide no key gives anything here
 
 
@@ -230,8 +257,11 @@ def expected(door: str, name: str) -> str:
     return SEES if door in READING else REFUSED
 
 
+COMMITTED = {"socket: key": pytest.mark.django_db(transaction=True)}  # what others than this thread look at
+
+
 @pytest.mark.parametrize("name", PEOPLE)
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [pytest.param(door, marks=COMMITTED.get(door, ())) for door in DOORS])
 def test_the_door_lets_in_whom_it_should(people, waiting, door: str, name: str) -> None:
     approval = waiting(people["requester"])
     user = people.get(name)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -283,8 +284,55 @@ class Socket(Way):
         if newest.is_active or self._status() != rests[RunStatus(newest.status)]:
             return False
         said = {f"message-{row.key}" for row in Message.objects.filter(thread=heard.session_id)}
+        # The composer comes before the cards of its batch.
+        called = {f"tool-call-{call.pk}" for call in ToolCall.objects.filter(thread=heard.session_id)}
         is_open = any("data-open" in item for item in self.page.items.values())
-        return said <= self.page.items.keys() and not is_open
+        return said | called <= self.page.items.keys() and not is_open
+
+
+class ProgramSocket(Way):
+    """JSON both ways over one connection."""
+
+    def ask(self, text: str, events: int | None = None) -> Heard:
+        with self._socket() as socket:
+            socket.send(json.dumps({"type": "send", "message": text}))
+            accepted = json.loads(socket.recv(PATIENCE))
+            assert accepted["of"] == "send", accepted
+            heard = Heard(accepted["run_id"], accepted["session_id"])
+            return self._listen(socket, heard, events)
+
+    def go_on(self, heard: Heard, events: int | None = None) -> Heard:
+        return self._resume(heard, heard.ids[-1], events)
+
+    def join(self, heard: Heard) -> Heard:
+        return self._resume(Heard(heard.run_id, heard.session_id), "0", None)
+
+    def look(self, heard: Heard) -> int:
+        with self._socket() as socket:
+            socket.send(json.dumps({"type": "resume", "session_id": heard.session_id}))
+            return int(json.loads(socket.recv(PATIENCE)).get("code", 200))
+
+    def _socket(self) -> Any:
+        url = f"{self.url.replace('http', 'ws')}/ws/v1/"
+        key = {"x-api-key": self.http.headers["x-api-key"]}
+        return connect(url, additional_headers=key, compression=None, proxy=None, close_timeout=1)
+
+    def _resume(self, heard: Heard, after: str, events: int | None) -> Heard:
+        with self._socket() as socket:
+            socket.send(json.dumps({"type": "resume", "session_id": heard.session_id, "after": after}))
+            assert json.loads(socket.recv(PATIENCE))["of"] == "resume"
+            return self._listen(socket, heard, events)
+
+    def _listen(self, socket: Any, heard: Heard, events: int | None) -> Heard:
+        stop, new = stops_after(events), []
+        while not new or (new[-1][0] != "end" and not stop(new)):
+            frame = json.loads(socket.recv(PATIENCE))
+            assert (frame["type"], frame["session_id"]) == ("event", heard.session_id)
+            new.append((frame["event"], frame["data"], frame["id"]))
+        heard.events += new
+        if new[-1][0] == "end":
+            heard.answer, heard.status = new[-1][1]["answer"], new[-1][1]["status"]
+        return heard
 
 
 class LangGraph(Way):
@@ -337,7 +385,7 @@ class LangGraph(Way):
         return heard
 
 
-WAYS = [Waiting, Socket, Streaming, Polling, Background, LangGraph]
+WAYS = [Waiting, Socket, Streaming, Polling, Background, LangGraph, ProgramSocket]
 WITH_EVENTS = [way for way in WAYS if way.has_events]
 
 
@@ -458,3 +506,18 @@ def test_a_stranger_hears_nothing(connect_as: Connect, alice: User, carol: User,
 
     assert connect_as(way, carol).look(heard) == way.nowhere
     assert Thread.objects.get(pk=heard.session_id).runs.count() == 1
+
+
+def test_the_client_of_the_howto_prints_the_answer(
+    connect_as: Connect, alice: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = connect_as(ProgramSocket, alice)
+    page = (Path(settings.BASE_DIR) / "docs/howto/websocket.md").read_text()
+    source = page.partition("```python\n")[2].partition("```")[0]
+    source = source.replace("ws://localhost:8000", client.url.replace("http", "ws"))
+    source = source.replace("cs_…", client.http.headers["x-api-key"])
+
+    exec(compile(source, "websocket.md", "exec"), {})
+
+    said = Message.objects.get(role=Role.AI)
+    assert capsys.readouterr().out == said.content

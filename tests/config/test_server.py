@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from config.server import max_body_bytes
+from runtime import events
+from runtime.models import Thread
+from runtime.redis_client import redis_client
+from websockets.sync.client import ClientConnection, connect
 
 from tests.support.product import Web
+from tests.support.programs import key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,3 +93,40 @@ def test_what_fits_reaches_django(web: Web, header: str) -> None:
     body = chunked(MB) if "chunked" in header else plain(MB)
 
     assert post(web, header, body)[0] == 403  # no CSRF token
+
+
+TOKENS, SIZE, READERS = 16_000, 2500, 8
+
+
+@contextmanager
+def listener(web: Web, key: str, thread: Thread) -> Iterator[ClientConnection]:
+    """Listens to the thread, and has room for little that it does not read."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    raw.connect(("127.0.0.1", web.port))
+    url = f"ws://127.0.0.1:{web.port}/ws/v1/"
+    arguments: Any = {"compression": None, "max_queue": 1, "proxy": None, "close_timeout": 0.1}
+    with connect(url, sock=raw, additional_headers={"x-api-key": key}, **arguments) as found:
+        found.send(json.dumps({"type": "resume", "session_id": str(thread.pk), "after": "0"}))
+        assert json.loads(found.recv(10))["type"] == "accepted"
+        yield found
+
+
+def test_readers_who_do_not_read_cost_little_and_miss_nothing(web: Web, thread: Thread) -> None:
+    key, run_id = key_of(thread.owner), uuid4()
+    with ExitStack() as stack:
+        readers = [stack.enter_context(listener(web, key, thread)) for _ in range(READERS)]
+        before = resident(web)
+
+        for number in range(TOKENS):
+            events.announce(thread.pk, "token", run_id, {"key": "a", "text": f"{number:<{SIZE}}"})
+        time.sleep(2)
+
+        grown = resident(web) - before
+        heard = [json.loads(readers[0].recv(10)) for _ in range(TOKENS)]
+        for each in readers:
+            each.socket.close()
+    redis_client().flushdb()
+
+    assert grown < READERS * TOKENS * SIZE / 4
+    assert [int(frame["data"]["text"]) for frame in heard] == list(range(TOKENS))

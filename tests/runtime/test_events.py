@@ -60,6 +60,23 @@ async def test_a_reader_gets_the_past_and_then_what_comes(thread_id: UUID) -> No
     await stream.aclose()
 
 
+@pytest.mark.parametrize("count", [5, 6, 7])
+async def test_a_reader_far_behind_is_caught_up_in_pages(
+    thread_id: UUID, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(events, "PAGE", 3)
+    said = [str(n) for n in range(count)]
+    say(thread_id, *said)
+    stream = events.follow(thread_id)
+
+    past = [await anext(stream) for _ in range(0, count, 3)]
+    await asyncio.to_thread(say, thread_id, "live")
+
+    assert [len(batch) for batch in past] == [len(said[at : at + 3]) for at in range(0, count, 3)]
+    assert texts([event for batch in past for event in batch] + await take(stream, 1)) == [*said, "live"]
+    await stream.aclose()
+
+
 async def test_many_readers_each_get_everything_once(thread_id: UUID) -> None:
     streams = [events.follow(thread_id) for _ in range(20)]
     readers = [asyncio.create_task(take(stream, 200)) for stream in streams]

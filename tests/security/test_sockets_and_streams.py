@@ -8,16 +8,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from accounts.models import ApiKey, User
 from channels.testing import WebsocketCommunicator
 from config.asgi import application
 from django.conf import settings as live
 from django.test import Client
+from django.utils import timezone
 from runtime.database import in_database
+from runtime.models import Run, Thread
 from websockets.asyncio.client import connect as connect_to
 from websockets.exceptions import ConnectionClosed
 
+from apps.chat.api import sockets
 from apps.chat.langgraph import streams
 from tests.chat.api.conftest import events_in
+from tests.chat.api.test_sockets import PATIENCE, Talk, cookie, talk  # noqa: F401  (a fixture)
 from tests.chat.test_consumers import connect  # noqa: F401  (a fixture)
 from tests.security.registry import attack
 from tests.security.without import patched
@@ -148,6 +153,128 @@ async def _after_a_frame(web: Web, thread: Any, cookie: str) -> str:
 )
 async def test_27_thirty_sockets(connect, alices):  # noqa: F811
     return dict(Counter([await first_word(connect(alices)) for _ in range(30)]))
+
+
+@attack(
+    22,
+    "a page of another origin opens the programs' socket with the person's cookie",
+    "403 before it is accepted",
+    control="the Origin has to be ours, or one that may call the API, which brings no cookie",
+    without=patched("config.sockets.is_our_origin", lambda origin, host: True),
+    held=["refused", "refused"],
+    fallen=["pong", "pong"],
+)
+async def test_22_the_programs_socket_from_another_origin(alices):
+    found = []
+    for origin in ("https://evil.example", "http://testserver:9999"):
+        socket = Talk({"Origin": origin, "Cookie": cookie(alices)})
+        if (await socket.raw.connect(PATIENCE))[0]:
+            found.append((await socket.ask("ping"))["type"])
+        else:
+            found.append("refused")
+        await socket.raw.disconnect()
+    return found
+
+
+@attack(
+    23,
+    "the programs' socket with a key of which only the public part is right, and with none",
+    "an error 401, then closed with 4401; nothing is begun",
+    control="a key's secret is compared",
+    without=patched("accounts.keys.compare_digest", lambda one, other: True),
+    held=[401, 401, 0],
+    fallen=["accepted", 401, 1],
+)
+async def test_23_the_programs_socket_for_nobody(talk, alice, assistant):  # noqa: F811
+    key = await in_database(key_of, alice)
+    found: list[Any] = []
+    for text in (f"{key[:-40]}{'a' * 40}", ""):
+        socket = await talk(text)
+        await socket.say("send", message="hi")
+        answer = await socket.hear()
+        found.append(answer.get("code") or answer["type"])
+    return [*found, await in_database(Run.objects.count)]
+
+
+@attack(
+    23,
+    "a key ends while its socket listens",
+    "closed with 4401 within seconds",
+    control="who is there is looked up every few seconds",
+    without=patched("accounts.models.ApiKey.has_ended", False),
+    held="4401",
+    fallen="open",
+)
+async def test_23_a_key_that_ends_under_a_socket(talk, alice, thread, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(sockets, "BEAT", 0.1)
+    socket = await talk(await in_database(key_of, alice))
+    await socket.ask("resume", session_id=str(thread.pk), after="0")
+    await in_database(ApiKey.objects.update, revoked_at=timezone.now())
+    await asyncio.sleep(2)
+    return "open" if await socket.raw.receive_nothing(0.1) else str(await socket.code())
+
+
+def anybodys(user: User, thread_id: Any) -> Thread:
+    return Thread.objects.get(pk=thread_id)
+
+
+@attack(
+    24,
+    "another person's session over the programs' socket: listening, a message",
+    "an error 404, both",
+    control="sessions are looked up among one's own",
+    without=[
+        patched("apps.chat.api.acts.get_thread_for", anybodys),
+        patched("apps.chat.api.doors.get_thread_for", anybodys),
+    ],
+    held=[404, 404],
+    fallen=["session", "accepted"],
+)
+async def test_24_another_persons_session_over_the_programs_socket(talk, carol, worker):  # noqa: F811
+    await in_database(worker.begin, "a secret")
+    session = str(worker.thread.pk)
+    socket = await talk(await in_database(key_of, carol))
+    listening = await socket.ask("resume", session_id=session)
+    heard = listening.get("code") or (await socket.hear())["event"]
+    saying = await socket.ask("send", session_id=session, message="hi")
+    return [heard, saying.get("code") or saying["type"]]
+
+
+@attack(
+    26,
+    "a frame of three hundred thousand characters to the programs' socket",
+    "closed with 1009, unread",
+    control="a limit of a frame's length",
+    without=patched("apps.chat.api.sockets.FRAME_CHARS", 10**9),
+    held="1009",
+    fallen="read",
+)
+async def test_26_a_long_frame_to_the_programs_socket(talk, alice):  # noqa: F811
+    socket = await talk(await in_database(key_of, alice))
+    await socket.say("ping", ref="x" * 300_000)
+    message = await socket.raw.receive_output(PATIENCE)
+    return str(message["code"]) if message["type"] == "websocket.close" else "read"
+
+
+@attack(
+    27,
+    "five hundred frames at once to the programs' socket",
+    "closed with 4429; what had come is not carried out",
+    control="a limit of frames at once and a second",
+    without=patched("apps.chat.api.sockets.FRAMES_AT_ONCE", 10**9),
+    held=lambda answered: answered < 200,
+    fallen=500,
+)
+async def test_27_a_flood_of_frames(talk, alice):  # noqa: F811
+    socket = await talk(await in_database(key_of, alice))
+    for _ in range(500):
+        await socket.say("ping")
+    answered = 0
+    while (await socket.raw.receive_output(PATIENCE))["type"] == "websocket.send":
+        answered += 1
+        if answered == 500:
+            break
+    return answered
 
 
 @attack(

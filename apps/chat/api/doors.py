@@ -56,10 +56,15 @@ def get_session(request: HttpRequest, session_id: UUID) -> Thread:
 
 def get_task(request: HttpRequest, task_id: UUID) -> Run:
     """Http404 unless it is theirs."""
+    return get_run_for(caller(request).user, task_id)
+
+
+def get_run_for(user: User, run_id: UUID) -> Run:
+    """The run, if it is this person's. Http404 otherwise."""
     mine = Run.objects.select_related("thread", "assistant").filter(
-        thread__owner=caller(request).user, thread__deleted_at__isnull=True, hidden_at__isnull=True
+        thread__owner=user, thread__deleted_at__isnull=True, hidden_at__isnull=True
     )
-    return get_object_or_404(mine, pk=task_id)
+    return get_object_or_404(mine, pk=run_id)
 
 
 def once(request: HttpRequest, start: Callable[[], Run]) -> Started:

@@ -70,11 +70,10 @@ class NewTask(Body):
     )
 
 
-class Resume(Body):
-    """A decision on what waits; of a task that failed nothing at all: it is tried again."""
+class Judgement(Body):
+    """What somebody says to what waits."""
 
     type: DecisionType | None = None
-    tool_call_id: UUID | None = Field(None, description="Which one, where several wait.")
     args: Json | None = Field(None, description="edit: the whole set of arguments to run instead.")
     message: str = Field("", max_length=10_000, description="The reason, the note, or the answer.")
     answer: Any = Field(
@@ -83,6 +82,12 @@ class Resume(Body):
     digest: str | None = Field(
         None, max_length=64, description="Of the arguments you saw: a decision on others is refused (409)."
     )
+
+
+class Resume(Judgement):
+    """A decision on what waits; of a task that failed nothing at all: it is tried again."""
+
+    tool_call_id: UUID | None = Field(None, description="Which one, where several wait.")
 
 
 class SessionName(Body):

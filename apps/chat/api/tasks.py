@@ -21,7 +21,7 @@ from runtime.schemas import Decision, RunFields
 
 from apps.chat.api import shapes
 from apps.chat.api.doors import CantBeDone, answered, caller, get_task, once, path_of_task, say
-from apps.chat.api.schemas import NewTask, Resume, Task, answers
+from apps.chat.api.schemas import Judgement, NewTask, Resume, Task, answers
 
 router = Router(tags=["tasks"], auth=CallerAuth(Scope.CHAT))
 
@@ -49,11 +49,7 @@ def show(request: HttpRequest, task_id: UUID) -> HttpResponse:
 def cancel(request: HttpRequest, task_id: UUID) -> HttpResponse:
     """A task at work stops at once. One that waits takes back what it asked, and ends with what is said to that."""
     task = get_task(request, task_id)
-    run = shapes.chain(task)[-1]
-    if run.status == RunStatus.WAITING:
-        _withdraw(caller(request).user, run)
-    elif not runs.cancel_run(run):
-        raise CantBeDone(_("This task has ended: there is nothing to cancel."))
+    stop(caller(request).user, task)
     return _accepted(task)
 
 
@@ -101,7 +97,16 @@ def _fields(wanted: NewTask) -> RunFields:
     }
 
 
-# Going on
+# Stopping, and going on
+
+
+def stop(user: User, task: Run) -> None:
+    """At once; one that waits takes back what it asked. Raises CantBeDone."""
+    run = shapes.chain(task)[-1]
+    if run.status == RunStatus.WAITING:
+        _withdraw(user, run)
+    elif not runs.cancel_run(run):
+        raise CantBeDone(_("This task has ended: there is nothing to cancel."))
 
 
 def _try_again(caller: Caller, task: Run) -> Run:
@@ -126,11 +131,16 @@ def _try_again(caller: Caller, task: Run) -> Run:
 def _decide(caller: Caller, task: Run, given: Resume) -> Run:
     """The run that is at it after the decision; the one that waits where others have to decide as well."""
     call = _waiting_call(task, given.tool_call_id)
+    decide_own(caller, call, decision_of(given))
+    return shapes.chain(task)[-1]
+
+
+def decide_own(caller: Caller, call: ToolCall, decision: Decision) -> ToolCall:
+    """On a call in a thread of the caller's; whether it is theirs to decide, the decision service says."""
     # A key that may chat does not thereby decide; a question of the graph is part of the chat.
     if Scope.APPROVE not in caller.scopes and call.kind != CallKind.QUESTION:
         raise OutOfScope()
-    decisions.decide(caller.user, call.pk, _decision(given))
-    return shapes.chain(task)[-1]
+    return decisions.decide(caller.user, call.pk, decision)
 
 
 def _waiting_call(task: Run, tool_call_id: UUID | None) -> ToolCall:
@@ -145,8 +155,8 @@ def _waiting_call(task: Run, tool_call_id: UUID | None) -> ToolCall:
     return found[0]
 
 
-def _decision(given: Resume) -> Decision:
-    sent = given.model_dump(exclude={"tool_call_id"}, exclude_unset=True)
+def decision_of(given: Judgement) -> Decision:
+    sent = given.model_dump(exclude_unset=True)
     decision: Decision = {"type": sent["type"]}
     if sent.get("args") is not None:
         decision["args"] = sent["args"]
