@@ -52,6 +52,8 @@ class Watch:
     cursor: str
     session_key: str = ""
     """Of a page that watches: it ends with the sign-out."""
+    stays_open: bool = False
+    """A thread is followed however long nothing happens in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,15 @@ def has_beginning(thread: Thread) -> bool:
     return False
 
 
+def oldest_id(thread_id: UUID) -> str | None:
+    """Of the oldest event that the log still has; None while Redis is away."""
+    try:
+        oldest = _oldest_of(thread_id)
+    except RedisError:
+        return None
+    return oldest and oldest["id"]
+
+
 def _oldest_of(thread_id: UUID) -> Event | None:
     """The oldest event that the thread's log still has. Raises RedisError."""
     oldest = cast(list[Any], redis_client().xrange(events.log_key(thread_id), count=1))
@@ -155,7 +166,7 @@ def cursor_from(last_event_id: str) -> str:
 async def batches(watch: Watch) -> AsyncGenerator[list[Event] | None]:
     """What is watched, as it comes, until its end; None every BEAT seconds. Ends early for who may not watch.
 
-    A whole thread is followed until it has been idle for IDLE seconds.
+    A whole thread is followed until it has been idle for IDLE seconds, unless the watch stays open.
     """
     cursor, run = watch.cursor, _run_of(watch)
     if run is not None and (await in_database(standing, watch)).is_ended:
@@ -179,7 +190,7 @@ async def batches(watch: Watch) -> AsyncGenerator[list[Event] | None]:
                         if run is not None:
                             yield await _rest(watch.thread_id, cursor, run)
                             return
-                        if loop.time() - busy_at >= IDLE:
+                        if not watch.stays_open and loop.time() - busy_at >= IDLE:
                             return
                 if not coming.done():
                     continue
