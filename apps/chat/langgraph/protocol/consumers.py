@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from accounts.callers import Caller, caller_of
 from accounts.exceptions import Refusal
+from accounts.models import User
 from accounts.scopes import Scope
 from accounts.sessions import user_of
 from channels.generic.websocket import AsyncWebsocketConsumer
@@ -67,16 +68,16 @@ class ProtocolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
         """Accepts first: a browser can't read why a handshake was refused."""
         await self.accept()
         self._thread_id: UUID = self.scope["url_route"]["kwargs"]["thread_id"]
-        if refusal := await in_database(self._refusal):
+        person, refusal = await in_database(self._admission)
+        if person is None:
             await self.close(REFUSED + refusal)
             return
-        caller = await in_database(self._caller)
         try:
-            watching.refuse_one_more(caller.user)
+            watching.refuse_one_more(person)
         except TooManyStreams:
             await self.close(REFUSED + TooManyStreams.status)
             return
-        self._open.enter_context(watching.counted(caller.user))
+        self._open.enter_context(watching.counted(person))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """One command after the other."""
@@ -160,7 +161,7 @@ class ProtocolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
                 async for batch in batches:
                     for each in batch or ():
                         await self._send(each)
-            code = REFUSED + (await in_database(self._refusal) or 404)
+            code = REFUSED + (await in_database(self._admission))[1]
         except Exception:
             self._log_failure()
             code = FAILED
@@ -180,15 +181,15 @@ class ProtocolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
     def _caller(self) -> Caller:
         return caller_of(request_of(self.scope), Scope.CHAT)
 
-    def _refusal(self) -> int:
-        """The HTTP status that says why not; 0 for who may. A thread that is not there may be made."""
+    def _admission(self) -> tuple[User | None, int]:
+        """Who may, or None and the HTTP status that says why not. A thread that is not there may be made."""
         try:
             caller = self._caller()
         except Refusal as refusal:
-            return refusal.status
+            return None, refusal.status
         found = Thread.objects.filter(pk=self._thread_id).first()
         is_theirs = found is None or (found.owner_id == caller.user.pk and found.deleted_at is None)
-        return 0 if is_theirs else 404
+        return (caller.user if is_theirs else None), 404
 
     def _watch(self) -> Watch:
         request = request_of(self.scope)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -110,9 +109,3 @@ class Streaming(Worker):
 @pytest.fixture
 def streaming(thread: Thread) -> Streaming:
     return Streaming(thread)
-
-
-def read_frames(text: str) -> list[Json]:
-    """The events of a stream's body."""
-    lines = [line for line in text.split("\n") if line.startswith("data: ")]
-    return [json.loads(line.removeprefix("data: ")) for line in lines]

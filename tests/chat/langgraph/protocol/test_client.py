@@ -48,9 +48,11 @@ def drive(product: Product, key: str, work: Callable[[Any], Any]) -> Any:
     return asyncio.run(whole())
 
 
-async def talk(client: Any, transport: str) -> tuple[list[Any], list[str], Any]:
+async def talk(client: Any, transport: str, headers: Any) -> tuple[list[Any], list[str], Any]:
     thread_id = (await client.threads.create())["thread_id"]
-    async with client.threads.stream(thread_id, assistant_id="shop", transport=transport) as thread:
+    async with client.threads.stream(
+        thread_id, assistant_id="shop", transport=transport, headers=headers
+    ) as thread:
         await thread.run.start(input=HELLO)
         messages = [message async for message in thread.messages]
         texts = [await message.text for message in messages]
@@ -66,7 +68,9 @@ async def talk(client: Any, transport: str) -> tuple[list[Any], list[str], Any]:
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 def test_a_turn_is_told_and_told_again(product: Product, alice: User, transport: str) -> None:
-    events, texts, values = drive(product, key_of(alice), lambda client: talk(client, transport))
+    headers = {"x-api-key": (key := key_of(alice))}  # the client does not send its own over a socket
+
+    events, texts, values = drive(product, key, lambda client: talk(client, transport, headers))
 
     assert [message["type"] for message in values["messages"]] == ["human", "ai"]
     assert texts == [values["messages"][-1]["content"]]
@@ -83,8 +87,10 @@ def test_a_turn_is_told_and_told_again(product: Product, alice: User, transport:
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
 def test_an_interrupt_is_answered(product: Product, alice: User, confirms: Order, transport: str) -> None:
+    headers = {"x-api-key": (key := key_of(alice))}
+
     async def refund(client: Any) -> tuple[Any, Any]:
-        async with client.threads.stream(assistant_id="shop", transport=transport) as thread:
+        async with client.threads.stream(assistant_id="shop", transport=transport, headers=headers) as thread:
             await thread.run.start(input=REFUND)
             while not thread.interrupted:
                 await asyncio.sleep(0.05)
@@ -92,7 +98,7 @@ def test_an_interrupt_is_answered(product: Product, alice: User, confirms: Order
             await thread.run.respond({"decisions": [{"type": "approve"}]})
             return asked, await thread.output
 
-    asked, values = drive(product, key_of(alice), refund)
+    asked, values = drive(product, key, refund)
 
     assert asked["value"]["action_requests"][0]["name"] == "refund_order"
     assert values["messages"][-1]["type"] == "ai"
