@@ -62,7 +62,7 @@ const scenarios = {
       await talk(thread, "hello again", 6);
       const { messages } = await state(thread.id());
       assert.deepEqual(ids(thread.now().messages), ids(messages));
-      assert.equal(thread.now().messages.at(-1).content, messages.at(-1).content);
+      assert.equal(thread.now().messages.at(-1).text, messages.at(-1).content);
     } finally {
       thread.close();
     }

@@ -51,7 +51,7 @@ def proxied(target: str) -> Iterator[Proxy]:
 
     async def start() -> asyncio.Server:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError):
+            with suppress(OSError, asyncio.CancelledError):  # cancelled at the end, when nobody waits for it
                 await _between(found, reader, writer, str(where.hostname), int(where.port or 80))
 
         return await asyncio.start_server(accept, "127.0.0.1", 0)
