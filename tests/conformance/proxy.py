@@ -95,9 +95,7 @@ async def _between(
             end.transport.abort()
 
 
-async def _forth(
-    proxy: Proxy, talk: _Talk, reader: asyncio.StreamReader, ours: asyncio.StreamWriter
-) -> None:
+async def _forth(proxy: Proxy, talk: _Talk, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
     while piece := await reader.read(PIECE):
         if asked := REQUEST.match(piece):
             talk.asked = asked[1].decode(), asked[2].decode()

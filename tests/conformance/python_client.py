@@ -324,10 +324,10 @@ class Scenarios:
         where, threads = await self.thread(), self.client.threads
         async with threads.stream(where, assistant_id=A, **options) as thread:
             hearing = asyncio.create_task(heard(thread.subscribe(CHANNELS)))
+            telling = asyncio.create_task(heard(thread.messages))
             await thread.run.start(input=say("where is order 1042?"))
             values, parts = await thread.output, await hearing
-            told = [message async for message in thread.messages]
-            texts = [str(await message.text) for message in told]
+            texts = [str(await message.text) for message in await telling]
         assert values["messages"][-1]["content"] == texts[-1]
         named = {"lifecycle", "messages", "values", "checkpoints", "updates", "tasks", "tools"}
         assert named <= {part["method"] for part in parts}

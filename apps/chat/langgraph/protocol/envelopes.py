@@ -34,6 +34,7 @@ CHANNELS = (
     "custom",
 )
 
+ENDS = ("completed", "failed", "interrupted")
 FIRST_MOMENT = (
     1_735_689_600_000  # milliseconds: numbers count from 2025, and are exact in JavaScript until 2094
 )
@@ -47,10 +48,20 @@ def event(method: str, data: Any, namespace: Sequence[str] = ()) -> Json:
 
 
 def numbered(id: str, told: Sequence[Json]) -> list[Json]:
-    """The events that one entry of the log comes to, each with its id and its place."""
+    """The events that one entry of the log comes to, each with its id and its place.
+
+    The end of a run has the last place, whatever the database still has to be told before it.
+    """
+    places = [EACH - 1 if is_end(each) else min(n, EACH - 2) for n, each in enumerate(told)]
     return [
-        {**each, "event_id": f"{id}.{n}", "seq": seq_of(id, min(n, EACH - 1))} for n, each in enumerate(told)
+        {**each, "event_id": f"{id}.{'end' if place == EACH - 1 else n}", "seq": seq_of(id, place)}
+        for n, (place, each) in enumerate(zip(places, told, strict=True))
     ]
+
+
+def is_end(told: Json) -> bool:
+    params = told["params"]
+    return told["method"] == "lifecycle" and not params["namespace"] and params["data"]["event"] in ENDS
 
 
 def seq_of(id: str, n: int = EACH - 1) -> int:
@@ -69,7 +80,7 @@ def seq_from(last_event_id: str) -> int | None:
         return int(last_event_id[:20])
     id, _, n = last_event_id.partition(".")
     try:
-        return seq_of(id, min(int(n), EACH - 1))
+        return seq_of(id, EACH - 1 if n == "end" else min(int(n), EACH - 2))
     except ValueError:
         return None
 
