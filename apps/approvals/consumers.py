@@ -11,6 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error as DatabaseError
 from runtime import events
 from runtime.database import in_database
+from runtime.endings import end
 
 from apps.approvals.permissions import VIEW, decidable
 
@@ -40,9 +41,7 @@ class QueueConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels h
         await self.close(NOTHING_TO_SAY)
 
     async def disconnect(self, code: int) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _listen(self) -> None:
         async for _ in events.notices("approvals"):

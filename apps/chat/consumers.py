@@ -20,6 +20,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import translation
 from runtime import events
 from runtime.database import in_database
+from runtime.endings import end
 from runtime.models import Thread
 from runtime.schemas import Event
 
@@ -53,9 +54,7 @@ class ChatConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels is
             raise
         finally:
             self._uncount()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await end(*self._tasks)
 
     def begin(self, *work: Coroutine[Any, Any, int]) -> list[asyncio.Task[None]]:
         """Each goes on until the socket ends, or ends it with the code it returns; 0 ends nothing."""

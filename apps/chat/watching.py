@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from redis.exceptions import RedisError
 from runtime import events
 from runtime.database import in_database
+from runtime.endings import end
 from runtime.models import ACTIVE, UNSETTLED, Run, RunStatus, Thread
 from runtime.redis_client import redis_client
 from runtime.schemas import Event
@@ -138,6 +139,15 @@ def has_beginning(thread: Thread) -> bool:
     return False
 
 
+def oldest_id(thread_id: UUID) -> str | None:
+    """Of the oldest event that the log still has; None while Redis is away."""
+    try:
+        oldest = _oldest_of(thread_id)
+    except RedisError:
+        return None
+    return oldest and oldest["id"]
+
+
 def _oldest_of(thread_id: UUID) -> Event | None:
     """The oldest event that the thread's log still has. Raises RedisError."""
     oldest = cast(list[Any], redis_client().xrange(events.log_key(thread_id), count=1))
@@ -192,9 +202,7 @@ async def batches(watch: Watch) -> AsyncGenerator[list[Event] | None]:
                     return
                 coming = asyncio.ensure_future(anext(log))
         finally:
-            coming.cancel()
-            with suppress(asyncio.CancelledError, StopAsyncIteration):
-                await coming
+            await end(coming)
 
 
 def _run_of(watch: Watch) -> Run | None:

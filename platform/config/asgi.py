@@ -15,7 +15,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path, re_path  # noqa: E402
 
 from apps.approvals.routing import websocket_urlpatterns as approvals_sockets  # noqa: E402
-from apps.chat.routing import program_socket  # noqa: E402
+from apps.chat.routing import program_sockets  # noqa: E402
 from apps.chat.routing import websocket_urlpatterns as chat_sockets  # noqa: E402
 from config.sockets import KnownOrigin, NoSuchSocket, SameOrigin  # noqa: E402
 
@@ -23,11 +23,13 @@ from config.sockets import KnownOrigin, NoSuchSocket, SameOrigin  # noqa: E402
 no_such_socket = re_path(r"", NoSuchSocket.as_asgi())
 
 pages = SameOrigin(AuthMiddlewareStack(URLRouter([*chat_sockets, *approvals_sockets, no_such_socket])))
-programs = KnownOrigin(AuthMiddlewareStack(program_socket))
+programs = [
+    path(route, KnownOrigin(AuthMiddlewareStack(socket))) for route, socket in program_sockets.items()
+]
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": URLRouter([path("ws/v1/", programs), re_path(r"", pages)]),
+        "websocket": URLRouter([*programs, re_path(r"", pages)]),
     }
 )

@@ -24,6 +24,7 @@ from runtime.answers import Answers
 from runtime.checkpoints import open_checkpointer
 from runtime.context import RunContext
 from runtime.database import in_database
+from runtime.endings import LEAVE_WITHIN, end
 from runtime.exceptions import LeaseLost
 from runtime.graphs import Graphs
 from runtime.models import Run, RunStatus
@@ -35,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 RECONCILE_INTERVAL = 2.0  # seconds
 START_LIMIT = 30.0  # seconds to reach the database and Redis
-LEAVE_WITHIN = 2.0  # seconds until what was told to end is left where it is
 STOP_AGAIN = 5.0  # seconds in which what runs may end by itself; asked for with each heartbeat
 LOOK_AT_LOOP = 0.25  # seconds between two looks at whether the loop turns
 STALL = 1.0  # seconds that it stood still, from which on it is worth a line in the log
@@ -137,7 +137,7 @@ class Engine:
 
     async def _close(self) -> None:
         self._draining = True
-        await _end(set(self._watches))
+        await end(*self._watches)
         await self._join_held(0)
         if claims := asyncio.all_tasks() - {asyncio.current_task()}:
             await asyncio.wait(claims, timeout=LEAVE_WITHIN)
@@ -285,15 +285,6 @@ class Engine:
             held.task.cancel()
         if late:
             await asyncio.wait(late, timeout=LEAVE_WITHIN)
-
-
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    """Cancels them until they have ended, for LEAVE_WITHIN: redis-py may keep one cancellation to itself."""
-    deadline = asyncio.get_running_loop().time() + LEAVE_WITHIN
-    while tasks and asyncio.get_running_loop().time() < deadline:
-        for task in tasks:
-            task.cancel()
-        _, tasks = await asyncio.wait(tasks, timeout=LEAVE_WITHIN / 10)
 
 
 async def _every(interval: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from runtime.endings import end
 from runtime.redis_client import async_redis_client
 
 logger = logging.getLogger(__name__)
@@ -114,8 +115,7 @@ class Hub:
 
     async def aclose(self) -> None:
         if self._pump_task is not None:
-            self._pump_task.cancel()
-            await asyncio.gather(self._pump_task, return_exceptions=True)
+            await end(self._pump_task)
         await self._pubsub.aclose()  # type: ignore[no-untyped-call]
         await self.redis.aclose(close_connection_pool=True)
 

@@ -53,7 +53,7 @@ def main(wanted: Sequence[str]) -> int:
                     print(f"{'ok  ' if not error else 'FAIL'} {name}: {table.TITLES[scenario]}", flush=True)
                     print("".join(f"     {line}\n" for line in error.splitlines()), end="", flush=True)
             requests[name] = proxy.seen
-            if "drop" in results[name] and not proxy.cuts:
+            if {"drop", "protocolDrop"} & results[name].keys() and not proxy.cuts:
                 raise SystemExit(f"{name}: no connection was cut, so nothing was shown of it.")
     return _judged(results, requests, is_whole=not wanted)
 
@@ -81,6 +81,11 @@ def _clients(node: Path) -> dict[str, list[str]]:
         module = f"@langchain/{package.name}"
         found[f"JS {release}"] = [str(node), str(HERE / "sdk.mjs"), module]
         found[f"JS {release} react"] = [str(node), str(HERE / "react.mjs"), module]
+    react = HERE / "node_modules" / "@langchain" / "react" / "package.json"
+    found[f"@langchain/react {json.loads(react.read_text())['version']}"] = [
+        str(node),
+        str(HERE / "protocol.mjs"),
+    ]
     return found
 
 

@@ -1,6 +1,7 @@
 """What stands between a client and the product: notes each request, and cuts a connection where it is asked to.
 
-A client that sends `x-cut-after: 4000` has the answer of its POST cut off after that many bytes, as a network does it.
+A client that sends `x-cut-after: 4000` has the answer of its POST cut off after that many bytes, as a network does it;
+with `x-cut-after: 4000 once <word>` that happens to one answer only, of all that are asked for with the word.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 REQUEST = re.compile(rb"^(GET|POST|PUT|PATCH|DELETE) (/\S*) HTTP/1\.1\r\n")
 STATUS = re.compile(rb"^HTTP/1\.1 (\d{3}) ")
-CUT = re.compile(rb"^x-cut-after: *(\d+)\r$", re.IGNORECASE | re.MULTILINE)
+CUT = re.compile(rb"^x-cut-after: *(\d+)(?: once (\S+))?\r$", re.IGNORECASE | re.MULTILINE)
 PIECE = 65536
 
 
@@ -27,6 +28,8 @@ class Proxy:
     seen: list[tuple[str, str, int]] = field(default_factory=list)
     """(method, path, status) of each that was answered."""
     cuts: int = 0
+    words: set[bytes] = field(default_factory=set)
+    """Of those that were cut once."""
 
 
 @dataclass
@@ -35,6 +38,7 @@ class _Talk:
 
     asked: tuple[str, str] = ("", "")
     left: int | None = None
+    word: bytes = b""
 
 
 @contextmanager
@@ -47,7 +51,7 @@ def proxied(target: str) -> Iterator[Proxy]:
 
     async def start() -> asyncio.Server:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(OSError):
+            with suppress(OSError, asyncio.CancelledError):  # cancelled at the end, when nobody waits for it
                 await _between(found, reader, writer, str(where.hostname), int(where.port or 80))
 
         return await asyncio.start_server(accept, "127.0.0.1", 0)
@@ -79,7 +83,7 @@ async def _between(
     theirs, ours = await asyncio.open_connection(host, port)
     talk = _Talk()
     ways = [
-        asyncio.ensure_future(_forth(talk, reader, ours)),
+        asyncio.ensure_future(_forth(proxy, talk, reader, ours)),
         asyncio.ensure_future(_back(proxy, talk, theirs, writer)),
     ]
     try:
@@ -91,12 +95,13 @@ async def _between(
             end.transport.abort()
 
 
-async def _forth(talk: _Talk, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
+async def _forth(proxy: Proxy, talk: _Talk, reader: asyncio.StreamReader, ours: asyncio.StreamWriter) -> None:
     while piece := await reader.read(PIECE):
         if asked := REQUEST.match(piece):
             talk.asked = asked[1].decode(), asked[2].decode()
             cut = CUT.search(piece)
             talk.left = int(cut[1]) if cut and asked[1] == b"POST" else None
+            talk.word = (cut and cut[2]) or b""
         ours.write(piece)
         await ours.drain()
 
@@ -107,10 +112,13 @@ async def _back(
     while piece := await theirs.read(PIECE):
         if status := STATUS.match(piece):
             proxy.seen.append((*talk.asked, int(status[1])))
+        if talk.word in proxy.words:
+            talk.left = None
         if talk.left is not None and len(piece) >= talk.left:
             writer.write(piece[: talk.left])
             await writer.drain()
             proxy.cuts += 1
+            proxy.words |= {talk.word} if talk.word else set()
             return
         talk.left = None if talk.left is None else talk.left - len(piece)
         writer.write(piece)

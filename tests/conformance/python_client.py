@@ -21,6 +21,7 @@ from langgraph_sdk.errors import ConflictError, NotFoundError
 LIMIT = 60.0  # seconds for one scenario
 A = "shop"
 MODES: Any = ["values", "updates", "messages-tuple", "custom", "tasks", "checkpoints", "debug"]
+CHANNELS = ["values", "updates", "messages", "tools", "lifecycle", "checkpoints", "tasks"]
 EDITED = {"name": "refund_order", "args": {"order_number": 1042, "amount": "0.02", "reason": "Test"}}
 
 
@@ -313,10 +314,59 @@ class Scenarios:
         await store.delete_item(space, "a")
         assert await store.get_item(space, "a") is None
 
+    async def protocol(self) -> None:
+        await self._turn()
+
+    async def protocolSocket(self) -> None:
+        await self._turn(transport="websocket", headers={"x-api-key": os.environ["API_KEY"]})
+
+    async def _turn(self, **options: Any) -> None:
+        where, threads = await self.thread(), self.client.threads
+        async with threads.stream(where, assistant_id=A, **options) as thread:
+            hearing = asyncio.create_task(heard(thread.subscribe(CHANNELS)))
+            telling = asyncio.create_task(heard(thread.messages))
+            await thread.run.start(input=say("where is order 1042?"))
+            values, parts = await thread.output, await hearing
+            texts = [str(await message.text) for message in await telling]
+        assert values["messages"][-1]["content"] == texts[-1]
+        named = {"lifecycle", "messages", "values", "checkpoints", "updates", "tasks", "tools"}
+        assert named <= {part["method"] for part in parts}
+        tools = [part["params"]["data"] for part in parts if part["method"] == "tools"]
+        assert [each["event"] for each in tools] == ["tool-started", "tool-finished"]
+        assert tools[0]["tool_name"] == "look_up_order"
+        assert await self._all_of(where, **options) == [part["event_id"] for part in parts]
+
+    async def _all_of(self, where: str, **options: Any) -> list[str]:
+        async with self.client.threads.stream(where, assistant_id=A, **options) as thread:
+            return [part["event_id"] for part in await heard(thread.subscribe(CHANNELS))]
+
+    async def protocolDrop(self) -> None:
+        cut = connect(self._kind, os.environ["API_KEY"], **{"x-cut-after": f"6000 once {uuid4()}"})
+        where = await self.thread()
+        async with cut.threads.stream(where, assistant_id=A) as thread:
+            hearing = asyncio.create_task(heard(thread.subscribe(CHANNELS)))
+            await thread.run.start(input=say("tell me a long story"))
+            parts = [part["event_id"] for part in await hearing]
+        assert len(parts) > 20
+        assert parts == await self._all_of(where), "not each event exactly once"
+
+    async def protocolInterrupt(self) -> None:
+        async with self.client.threads.stream(assistant_id=A) as thread:
+            await thread.run.start(input=say("refund 0.01 of order 1042"))
+            while not thread.interrupted:
+                await asyncio.sleep(0.05)
+            (asked,) = thread.interrupts
+            assert asked["value"]["action_requests"][0]["name"] == "refund_order"
+            await thread.run.respond({"decisions": [{"type": "approve"}]})
+            values = await thread.output
+        assert values["messages"][-1]["type"] == "ai"
+
 
 async def drive(kind: str) -> None:
     scenarios = Scenarios(kind)
     for name in [name for name, value in vars(Scenarios).items() if name in ORDER and callable(value)]:
+        if kind == "sync" and name.startswith("protocol"):  # an interface of its own, over the same requests
+            continue
         error = ""
         try:
             async with asyncio.timeout(LIMIT):

@@ -14,6 +14,7 @@ from config.asgi import application
 from django.conf import settings as live
 from django.test import Client
 from django.utils import timezone
+from runtime import hub
 from runtime.database import in_database
 from runtime.models import Run, Thread
 from websockets.asyncio.client import connect as connect_to
@@ -43,6 +44,10 @@ def let_in(readers: Any) -> dict[Any, int]:
     return dict.fromkeys(readers, 0)
 
 
+def admitted(consumer: Any) -> Any:
+    return consumer._caller().user, 404
+
+
 @attack(
     22,
     "a page of another origin opens a socket with the person's cookie",
@@ -61,6 +66,40 @@ async def test_22_a_socket_from_another_origin(thread, alices):
         found.append((await socket.connect())[0])
         await socket.disconnect()
     return found
+
+
+@attack(
+    22,
+    "the same to the socket of the API, with the person's cookie, and with a key that is none beside it",
+    "403 before it is accepted, or 4401: a key that is none is no session",
+    control="the Origin has to be ours, or one that may call the API, which brings no cookie",
+    without=patched("config.sockets.is_our_origin", lambda origin, host: True),
+    held=["rejected", "rejected", "4401", "4401"],
+    fallen=["open", "4401", "4401", "4401"],
+)
+async def test_22_the_socket_of_the_api_from_another_origin(thread, alices):
+    cookie = f"{live.SESSION_COOKIE_NAME}={alices.cookies[live.SESSION_COOKIE_NAME].value}".encode()
+    evil, key = (b"origin", b"https://evil.example"), (b"x-api-key", b"cs_000000000000_" + b"a" * 40)
+    found = []
+    for headers in ([evil], [evil, key], [], [key]):
+        found.append(await word_of_protocol(thread.pk, [*headers, (b"cookie", cookie)]))
+    return found
+
+
+async def word_of_protocol(thread_id, headers):
+    """rejected, the code that the socket of the API is closed with, or open: it answers to a subscription."""
+    path = f"/api/langgraph/threads/{thread_id}/stream/events"
+    socket = WebsocketCommunicator(application, path, [(b"host", b"testserver"), *headers])
+    try:
+        if not (await socket.connect())[0]:
+            return "rejected"
+        command = {"id": 1, "method": "subscription.subscribe", "params": {"channels": ["values"]}}
+        await socket.send_json_to(command)
+        message = await socket.receive_output(3)
+        return str(message["code"]) if message["type"] == "websocket.close" else "open"
+    finally:
+        await socket.disconnect()
+        await hub.close()
 
 
 @attack(
@@ -89,6 +128,23 @@ async def test_24_a_socket_on_another_persons_thread(connect, carol, signed_in):
     client = await in_database(signed_in, carol)
     nobodys = "6ba7b821-9dad-11d1-80b4-00c04fd430c8"
     return [await first_word(connect(client)), await first_word(connect(client, thread_id=nobodys))]
+
+
+@attack(
+    24,
+    "the socket of the API on another person's thread",
+    "closed with 4404",
+    control="whose the thread is, looked up when it opens, for each command and every few seconds",
+    without=[
+        patched("apps.chat.langgraph.protocol.consumers.ProtocolConsumer._admission", admitted),
+        patched("apps.chat.langgraph.protocol.commands.check_thread", lambda caller, thread_id, sent: None),
+    ],
+    held="4404",
+    fallen="open",
+)
+async def test_24_the_socket_of_the_api_on_another_persons_thread(thread, carol):
+    key = await in_database(key_of, carol)
+    return await word_of_protocol(thread.pk, [(b"x-api-key", key.encode())])
 
 
 @attack(

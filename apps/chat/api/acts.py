@@ -16,7 +16,7 @@ from apps.chat import watching
 from apps.chat.access import get_thread_for
 from apps.chat.api import tasks
 from apps.chat.api.doors import get_run_for, say
-from apps.chat.api.frames import Decide, Resume, Send, Stop
+from apps.chat.api.frames import Decide, Listen, Send, Stop
 
 SEND = "socket send"  # the door by which an Idempotency-Key was sent
 
@@ -62,7 +62,7 @@ def stop(caller: Caller, frame: Stop) -> None:
     tasks.stop(caller.user, get_run_for(caller.user, frame.run_id))
 
 
-def resume(caller: Caller, frame: Resume, heard: frozenset[UUID]) -> Listening:
+def resume(caller: Caller, frame: Listen, heard: frozenset[UUID]) -> Listening:
     caller.require(Scope.CHAT)
     if frame.session_id not in heard:
         watching.refuse_one_more(caller.user)

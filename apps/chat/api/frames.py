@@ -40,7 +40,7 @@ class Stop(Sent):
     run_id: UUID
 
 
-class Resume(Sent):
+class Listen(Sent):
     """After that event; without one the answer begins with how the session stands."""
 
     type: Literal["resume"]
@@ -68,7 +68,7 @@ class Ping(Sent):
     type: Literal["ping"]
 
 
-Frame = Auth | Send | Stop | Resume | Leave | Decide | Ping
+Frame = Auth | Send | Stop | Listen | Leave | Decide | Ping
 _FRAMES: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="type")])
 
 

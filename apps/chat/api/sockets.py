@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -16,12 +16,13 @@ from django.utils import translation
 from django.utils.datastructures import CaseInsensitiveMapping
 from django.utils.translation import gettext as _
 from runtime.database import in_database, is_away
+from runtime.endings import end
 from runtime.exceptions import RuntimeRefusal
 
 from apps.chat import watching
 from apps.chat.api import acts, feed, frames
 from apps.chat.api.acts import Listening
-from apps.chat.api.frames import Auth, Decide, Frame, Leave, Ping, Resume, Send, Stop, Unreadable
+from apps.chat.api.frames import Auth, Decide, Frame, Leave, Listen, Ping, Send, Stop, Unreadable
 from apps.chat.consumers import TOO_MANY, ChatConsumer, language, query_of
 from apps.chat.doorkeeper import SIGNED_OUT
 from apps.chat.watching import Watch
@@ -180,7 +181,7 @@ class ProgramConsumer(ChatConsumer):
                 await self.send(frames.accepted(frame, **ids, is_again=said.is_again))
                 if said.listening.session_id not in heard:
                     await self._listen(said.listening)
-            case Resume():
+            case Listen():
                 listening = await in_database(acts.resume, self._caller, frame, heard)
                 await self._leave(listening.session_id)
                 await self.send(frames.accepted(frame, session_id=str(listening.session_id)))
@@ -202,9 +203,7 @@ class ProgramConsumer(ChatConsumer):
     async def _leave(self, session_id: UUID) -> None:
         task = self._sessions.pop(session_id, None)
         if task is not None:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def _tell(self, listening: Listening) -> int:
         """Until the session may not be told of any more; the socket itself goes on."""

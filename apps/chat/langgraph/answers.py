@@ -29,6 +29,10 @@ INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 OLD_WORDS = {"accept": "approve", "ignore": "reject", "response": "respond", "edit": "edit"}
 
 
+class NothingPending(Problem):
+    """An answer to what nobody asks, or not any more."""
+
+
 def is_waiting(thread: Thread) -> bool:
     return thread.tool_calls.filter(state__in=UNSETTLED).exists()
 
@@ -81,10 +85,12 @@ def _by_interrupt(thread: Thread, given: Any) -> list[tuple[Json, Any]]:
     state = states.current(thread) if is_waiting(thread) else None
     pending = {each["id"]: each for each in state.interrupts} if state else {}
     if not pending:
-        raise Problem(_("Nothing waits for an answer on this thread."), 409)
+        raise NothingPending(_("Nothing waits for an answer on this thread."), 409)
     if isinstance(given, dict) and given and all(INTERRUPT_ID.fullmatch(id) for id in given):
         if unknown := given.keys() - pending.keys():
-            raise Problem(_("No interrupt %(ids)s is pending.") % {"ids": ", ".join(sorted(unknown))}, 409)
+            raise NothingPending(
+                _("No interrupt %(ids)s is pending.") % {"ids": ", ".join(sorted(unknown))}, 409
+            )
         return [(pending[id], value) for id, value in given.items()]
     if len(pending) > 1:
         raise Problem(_("Several interrupts are pending: send {interrupt id: answer}."))
@@ -96,7 +102,7 @@ def _read(interrupt: Json, value: Any) -> list[Answer]:
     rows = {str(row.pk): row for row in ToolCall.objects.filter(pk__in=map(UUID, interrupt["calls"]))}
     calls = [rows[id] for id in interrupt["calls"] if id in rows]
     if not calls:
-        raise Problem(_("This interrupt no longer waits. Read the thread's state again."), 409)
+        raise NothingPending(_("This interrupt no longer waits. Read the thread's state again."), 409)
     if calls[0].kind == CallKind.QUESTION:
         decision: Decision = {"type": "respond", "answer": value}
         return [(calls[0], decision)]

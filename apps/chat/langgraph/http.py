@@ -103,12 +103,12 @@ def body_of(request: HttpRequest, kind: type[Body]) -> Body:
         read = strict_json.loads(request.body or b"{}")
         return kind.model_validate({} if read is None else read)
     except ValidationError as error:
-        raise Problem(_problems(error)) from None
+        raise Problem(problems_of(error)) from None
     except (ValueError, RecursionError) as error:
         raise Problem(_("The body can't be read: %(why)s") % {"why": error}) from None
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'body'}: {each['msg']}" for each in error.errors())
 
 

@@ -4,6 +4,7 @@ from django.urls import URLPattern, path
 
 from apps.chat.langgraph import assistants, runs, server, states, store, threads
 from apps.chat.langgraph.http import route
+from apps.chat.langgraph.protocol import views as protocol
 
 EVERY_METHOD = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -25,6 +26,8 @@ urlpatterns: list[URLPattern] = [
     path(T, route(GET=threads.show, PATCH=threads.change, DELETE=threads.delete)),
     path(f"{T}/copy", route(POST=threads.copy)),
     path(f"{T}/stream", route(GET=runs.stream_thread)),
+    path(f"{T}/stream/events", route(POST=protocol.stream_events)),
+    path(f"{T}/commands", route(POST=protocol.command)),
     path(f"{T}/state", route(GET=states.show, POST=states.update)),
     path(f"{T}/state/checkpoint", route(POST=states.at_checkpoint)),
     path(f"{T}/state/<str:checkpoint_id>", route(GET=states.show)),
