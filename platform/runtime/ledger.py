@@ -9,13 +9,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from runtime import policy
+from runtime import masking, policy
 from runtime.exceptions import LeaseLost
 from runtime.models import HOLDS_INPUT, UNSETTLED, CallKind, Effect, Run, ToolCall, ToolState
 
@@ -61,6 +61,20 @@ class Proposal:
     takes: tuple[str, ...] = ()
     flaw: str = ""
     """Why nobody can be asked about it; it is denied then."""
+    sealed: str = ""
+    """What stood in the arguments in the place of each mark."""
+
+    def __post_init__(self) -> None:
+        """Whoever makes one, its secrets are masked: no row, page or digest is made of anything else."""
+        args, values = masking.taken(self.args, masking.secret_names(self.args_schema))
+        if values:
+            object.__setattr__(self, "args", args)
+            object.__setattr__(self, "sealed", masking.kept(values, with_=self.sealed))
+
+    @property
+    def true_args(self) -> dict[str, Any]:
+        """As the model wrote them."""
+        return cast(dict[str, Any], masking.opened(self.args, self.sealed))
 
     @property
     def digest(self) -> str:
@@ -101,13 +115,14 @@ def found_or_made(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
             "tool": proposal.tool,
             "sensitive": proposal.sensitive,
             "effect": proposal.effect,
-            "why": proposal.why,
+            "why": masking.mask(proposal.why),
             "preview": kept(proposal.preview.text, PREVIEW_LIMIT),
             "preview_error": kept(proposal.preview.error, PREVIEW_LIMIT),
             "proposed_args": proposal.args,
             "args": proposal.args,
             "args_digest": digest(proposal.args),
             "args_schema": proposal.args_schema,
+            "sealed": proposal.sealed,
             "kind": proposal.kind,
             "interrupt_id": "" if proposal.kind == CallKind.CALL else proposal.task_id,
             "position": proposal.position,
@@ -131,7 +146,7 @@ def _judge(tool_call: ToolCall) -> None:
 def begin(run: Run, tool_call: ToolCall) -> bool:
     """Approved becomes running, once. False when the state is another by now."""
     run.hold()
-    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "decided_by"])
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "sealed", "decided_by"])
     return tool_call.state == ToolState.APPROVED and _use_permit(run, tool_call)
 
 
@@ -171,7 +186,7 @@ def is_decided(actions: Sequence[ToolCall]) -> bool:
 def _is_held(action: ToolCall) -> bool:
     approved = ToolCall.objects.filter(pk=action.pk, state=ToolState.APPROVED)
     is_held = approved.select_for_update(no_key=True).exists()
-    action.refresh_from_db(fields=["state", "args", "args_digest"])
+    action.refresh_from_db(fields=["state", "args", "args_digest", "sealed"])
     return is_held
 
 
@@ -186,7 +201,7 @@ def hand_over(actions: Sequence[ToolCall]) -> None:
 def begin_again(run: Run, tool_call: ToolCall) -> bool:
     """A call found running belonged to a worker that died. True when it may simply run once more."""
     run.hold()
-    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "effect"])
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "sealed", "effect"])
     if tool_call.state != ToolState.RUNNING:
         return False
     is_reviewed = digest(tool_call.args) == tool_call.args_digest
@@ -205,7 +220,8 @@ def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = ""
 
 
 def kept(text: str, limit: int = RESULT_LIMIT) -> str:
-    """As much as is kept of what a tool said, without NUL and halves of characters."""
+    """As much as is kept of what a tool said, without secrets, NUL and halves of characters."""
+    text = masking.mask(text)
     if len(text) > limit:
         text = f"{text[:limit]}\n[cut: {len(text)} characters in all]"
     return storable(text)
