@@ -19,32 +19,35 @@ from runtime.secret_kinds import Found, found_in, is_plain, open_from
 
 MARK = re.compile(r"\[masked:([a-z-]{1,20}):([a-p]{16})\]")
 _MARKED = "[masked:"
-_LETTERS = str.maketrans(
-    "0123456789abcdef", "abcdefghijklmnop"
-)  # no digits: a mark must not look like a secret
+# No digits: a mark must not look like a secret.
+_LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 BEFORE = 24  # characters that went out and are looked at again: where a secret may have begun
 
 # Arguments and fields that hold secrets by their name, whatever these look like.
 SECRET_NAMES = frozenset(
-    [
-        "password",
-        "passwd",
-        "pwd",
-        "passphrase",
-        "passcode",
-        "secret",
-        "client_secret",
-        "api_key",
-        "apikey",
-        "private_key",
-        "access_token",
-        "refresh_token",
-        "auth_token",
-        "authorization",
-        "credentials",
-        "cvv",
-        "cvc",
-    ]
+    (
+        *(
+            "password",
+            "passwd",
+            "pwd",
+            "passphrase",
+            "passcode",
+            "secret",
+            "client_secret",
+            "api_key",
+            "apikey",
+        ),
+        *(
+            "private_key",
+            "access_token",
+            "refresh_token",
+            "auth_token",
+            "authorization",
+            "credentials",
+            "cvv",
+            "cvc",
+        ),
+    )
 )
 
 Values = dict[str, Any]
@@ -139,6 +142,12 @@ def kept(*values: Values, with_: str = "") -> str:
     return seal.sealed(json.dumps(merged), seal.MASKED) if merged else ""
 
 
+def is_of(mark: str, value: Any) -> bool:
+    """Whether the mark is of this value, under the present key."""
+    found = MARK.fullmatch(mark)
+    return found is not None and hmac.compare_digest(found[2], _fingerprint(value))
+
+
 def joined(*sealed: str) -> str:
     """Several as one."""
     filled = [each for each in sealed if each]
@@ -152,10 +161,11 @@ def values_of(sealed: str) -> Values:
 
 def opened(value: Any, sealed: str) -> Any:
     """As it was before it was masked, of what is sealed beside it. A mark that is not stays what it is: a text."""
-    return _put_back(value, values_of(sealed)) if sealed else value
+    return put_back(value, values_of(sealed)) if sealed else value
 
 
-def _put_back(value: Any, values: Values) -> Any:
+def put_back(value: Any, values: Values) -> Any:
+    """With what stood in the place of each mark that is known."""
     if isinstance(value, str):
         return (
             values[value]
@@ -163,8 +173,8 @@ def _put_back(value: Any, values: Values) -> Any:
             else MARK.sub(lambda mark: str(values.get(mark[0], mark[0])), value)
         )
     if isinstance(value, dict):
-        return {name: _put_back(each, values) for name, each in value.items()}
-    return [_put_back(each, values) for each in value] if isinstance(value, list) else value
+        return {name: put_back(each, values) for name, each in value.items()}
+    return [put_back(each, values) for each in value] if isinstance(value, list) else value
 
 
 def marks_in(value: Any) -> set[str]:

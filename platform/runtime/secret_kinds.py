@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 LEAST_OWN = 12  # characters of a setting that is looked for by its value: shorter ones are words
 LONGEST_OPEN = 16_384  # characters that may be the beginning of a secret; what is longer is none
@@ -54,6 +56,26 @@ _NAMED = (
 )
 _ALNUM = r"(?<![A-Za-z0-9])"
 
+# Of keys, in lower case.
+_KEYS = (
+    *(
+        "sk-",
+        "sk_",
+        "rk_",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xox",
+        "aiza",
+        "npm_",
+    ),
+    *("hf_", "sg.", "pypi-", "cs_", "akia", "asia", "abia", "acca"),
+)
+
 KINDS = (
     Kind(
         "private-key",
@@ -65,31 +87,7 @@ KINDS = (
     Kind("token", ("eyj",), re.compile(_ALNUM + r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?")),
     Kind(
         "api-key",
-        tuple(
-            [
-                "sk-",
-                "sk_",
-                "rk_",
-                "ghp_",
-                "gho_",
-                "ghu_",
-                "ghs_",
-                "ghr_",
-                "github_pat_",
-                "glpat-",
-                "xox",
-                "aiza",
-                "npm_",
-                "hf_",
-                "sg.",
-                "pypi-",
-                "cs_",
-                "akia",
-                "asia",
-                "abia",
-                "acca",
-            ]
-        ),
+        _KEYS,
         re.compile(
             _ALNUM
             + r"(?:sk-(?=[\w-]*\d)[\w-]{16,}|[sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|gh[pousr]_[A-Za-z0-9]{36,}"
@@ -118,7 +116,7 @@ KINDS = (
 )
 
 # The end of a text that may go on to be a secret. Its first characters have gone out by then, never more of them.
-_OPEN = (
+_BEGINNING = (
     _ALNUM + r"(?:[sr]k[-_]|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|npm_|hf_|SG\.|pypi-|cs_"
     r"|A(?:KI|SI|BI|CC)A|eyJ)[\w.-]*"
     r"|-----BEGIN(?:(?!-----END)[\s\S])*(?:-----END[A-Z -]{0,40})?"
@@ -129,10 +127,17 @@ _OPEN = (
 )
 
 
+class Known(NamedTuple):
+    kinds: tuple[Kind, ...]
+    signs: tuple[str, ...]
+    """Of all of them, and of their beginnings. The empty text, which is in every text, where a sign is not known."""
+    beginning: re.Pattern[str]
+
+
 def is_plain(text: str) -> bool:
     """Whether nothing in it is a sign of a secret, nor of the beginning of one: nearly always, so this is quick."""
     lowered = text.lower()
-    for sign in _signs(*_configured()):  # no any(): its generator would cost as much again
+    for sign in _known().signs:  # no any(): its generator would cost as much again
         if sign in lowered:
             return False
     return _DIGITS.search(text) is None
@@ -144,7 +149,7 @@ def found_in(text: str) -> list[Found]:
         return []
     lowered = text.lower()
     taken: list[Found] = []
-    for kind in _kinds():
+    for kind in _known().kinds:
         if not kind.signs or any(sign in lowered for sign in kind.signs):
             taken += [found for found in _matches(kind, text) if not _is_over(found, taken)]
     return sorted(taken)
@@ -163,47 +168,36 @@ def _is_over(found: Found, taken: list[Found]) -> bool:
 
 def open_from(text: str) -> int:
     """Where the end of the text may be the beginning of a secret; its length when it is none."""
-    match = _open(*_configured()).search(text)
+    match = _known().beginning.search(text)
     return len(text) if match is None or len(text) - match.start() > LONGEST_OPEN else match.start()
 
 
-def _kinds() -> tuple[Kind, ...]:
-    return _with(*_configured())
+@cache
+def _known() -> Known:
+    """The kinds above, less those that are left out, with the settings' own secrets and the patterns that are added."""
+    own = [value for value in map(str, filter(None, _own_secrets())) if len(value) >= LEAST_OWN]
+    added = [Kind("configured", (), re.compile(pattern)) for pattern in settings.SECRET_PATTERNS]
+    values = [Kind("own-key", (value.lower(),), re.compile(re.escape(value))) for value in own]
+    kinds = [kind for kind in KINDS if kind.name not in settings.SECRET_KINDS_OFF]
+    signs = [""] if added else [sign for kind in kinds for sign in kind.signs]
+    begins = [_BEGINNING, *(rf"{re.escape(value[:4])}\S*" for value in own), *([r"\S+"] if added else [])]
+    return Known(
+        (*values, *added, *kinds),
+        tuple(dict.fromkeys([*signs, "-----begin", *(value[:4].lower() for value in own)])),
+        re.compile(rf"(?:{'|'.join(begins)})\Z"),
+    )
 
 
-def _configured() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The settings' own secrets, the patterns that are added, and the kinds that are left out."""
-    own = (
+def _own_secrets() -> tuple[object, ...]:
+    return (
         settings.OPENAI_API_KEY,
         settings.SECRET_KEY,
         settings.METRICS_TOKEN,
         settings.EMAIL_HOST_PASSWORD,
         settings.DATABASES["default"].get("PASSWORD"),
     )
-    return (
-        tuple(str(value) for value in own if value and len(str(value)) >= LEAST_OWN),
-        tuple(settings.SECRET_PATTERNS),
-        tuple(settings.SECRET_KINDS_OFF),
-    )
 
 
-@lru_cache(maxsize=8)
-def _signs(own: tuple[str, ...], added: tuple[str, ...], off: tuple[str, ...]) -> tuple[str, ...]:
-    """Of a pattern that was added nobody knows a sign: the empty text is in every text."""
-    known = (sign for kind in KINDS for sign in kind.signs)
-    return ("",) if added else (*dict.fromkeys(known), "-----begin", *(value[:4].lower() for value in own))
-
-
-@lru_cache(maxsize=8)
-def _with(own: tuple[str, ...], added: tuple[str, ...], off: tuple[str, ...]) -> tuple[Kind, ...]:
-    values = (Kind("own-key", (value.lower(),), re.compile(re.escape(value))) for value in own)
-    patterns = (Kind("configured", (), re.compile(pattern)) for pattern in added)
-    return (*values, *patterns, *(kind for kind in KINDS if kind.name not in off))
-
-
-@lru_cache(maxsize=8)
-def _open(own: tuple[str, ...], added: tuple[str, ...], off: tuple[str, ...]) -> re.Pattern[str]:
-    """Of a pattern that was added nobody knows how it begins: each word may be it."""
-    values = "".join(rf"|{re.escape(value[:4])}\S*" for value in own)
-    words = r"|\S+" if added else ""
-    return re.compile(rf"(?:{_OPEN}{values}{words})\Z")
+@receiver(setting_changed)
+def _forget(**_: object) -> None:
+    _known.cache_clear()

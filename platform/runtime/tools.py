@@ -65,6 +65,8 @@ class GatedTool(BaseTool):
         context.count_call()
         run, proposal = context.run, self._proposal(input)
         # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
+        if masking.marks_in({name: proposal.args.get(name) for name in proposal.secret_names}):
+            proposal = await in_database(ledger.with_secrets_of_thread, run, proposal)
         async with context.lock_of(proposal):
             proposal = await self._previewed(run, proposal)
             testpoint("before_permit")

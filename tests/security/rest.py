@@ -59,7 +59,6 @@ OPEN: dict[int, str] = {
     66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
     72: "The system prompt is asked for: prompts hold no secrets by habit, not by a test.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
-    82: "Secrets in what people or tools say: stored as they came. Nothing masks them.",
     88: "Known holes in libraries: the lock files have hashes; nothing looks the versions up.",
     90: "Everything of one person is erased: threads are forgotten whole by `cleanup`; no command erases a person.",
     92: "A budget in money: not built. Tokens and tool calls of a turn have limits.",
