@@ -60,7 +60,6 @@ OPEN: dict[int, str] = {
     72: "The system prompt is asked for: prompts hold no secrets by habit, not by a test.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
     88: "Known holes in libraries: the lock files have hashes; nothing looks the versions up.",
-    90: "Everything of one person is erased: threads are forgotten whole by `cleanup`; no command erases a person.",
     92: "A budget in money: not built. Tokens and tool calls of a turn have limits.",
     96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",
