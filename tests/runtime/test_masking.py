@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import random
 import sys
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def test_a_reason_in_the_audit_has_no_secret(transactional_db: None) -> None:
 
 
 @pytest.fixture
-def vault(settings: Any, alice: User, rule: Any) -> Iterator[Thread]:
+def vault(settings: Any, alice: User, rule: Any) -> Thread:
     settings.COUNTERSIGN_GRAPHS = {"secrets": "tests.support.secret_graph:build"}
     secret_graph.seen.clear()
     rule("open_vault")
@@ -272,3 +273,17 @@ def test_a_mark_outside_of_a_secret_argument_is_never_put_back(thread: Thread) -
 
     assert of(password=mark, body=mark).true_args == {"password": "hunter22", "body": mark}
     assert of(password=mark, body=declared).true_args == {"password": mark, "body": declared}
+
+
+def test_what_models_are_told_by_our_assistants_holds_no_secret() -> None:
+    """A system prompt is told to whoever asks for it well: every text of every assistant's code, and of its tools."""
+    sources = list((Path(__file__).resolve().parents[2] / "platform/assistants").rglob("*.py"))
+    texts = [
+        node.value
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    assert any("assistant" in text.lower() for text in texts)
+    assert [text for text in texts if mask(text) != text] == []
