@@ -32,6 +32,7 @@ from runtime.exceptions import (
 )
 from runtime.masking import StreamMask
 from runtime.model_stream import HttpClient, MergingCompletions
+from runtime.seal import Unreadable
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
@@ -165,7 +166,7 @@ def explain(error: BaseException) -> str:
     match error:
         case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | HasBreakpoints():
             return str(error)
-        case LimitReached() | Unanswerable() | CallRefused():
+        case LimitReached() | Unanswerable() | CallRefused() | Unreadable():
             return str(error)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {

@@ -16,10 +16,11 @@ from config import env
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from pydantic import SecretStr
-from runtime import audit, decisions, ledger, masking, seal
+from runtime import audit, decisions, ledger, masking, runs, seal
 from runtime.engine import Engine
 from runtime.masking import StreamMask, mask, masked
-from runtime.models import Assistant, AuditEvent, Message, RunStatus, Thread, ToolState
+from runtime.models import Assistant, AuditEvent, Message, Run, RunStatus, Thread, ToolState
+from runtime.runner import _config_of
 from runtime.tools import tool
 
 from apps.observability.logs import JSONFormatter
@@ -257,6 +258,31 @@ def test_an_edit_keeps_what_is_masked_and_masks_what_is_new(vault: Thread, bob: 
 
     assert secret_graph.seen == [("hunter2-CANARY77", "use ghp_" + "b2" * 18)]
     assert places_of("hunter2-CANARY77", "ghp_" + "b2" * 18, KEY) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_programs_credentials_reach_its_graph_and_no_row(thread: Thread, engine: Engine) -> None:
+    fields: Any = {"config": {"configurable": {"api_key": KEY}}}
+    run = runs.send_message(thread, thread.owner, "Hello", fields=fields)
+    run.refresh_from_db()
+    assert _config_of(run)["configurable"]["api_key"] == KEY
+    engine.perform(str(run.pk))
+    run.refresh_from_db()
+
+    assert run.status == RunStatus.SUCCESS
+    assert places_of(KEY) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_whose_credentials_do_not_open_ends_with_a_word(thread: Thread, engine: Engine) -> None:
+    fields: Any = {"config": {"configurable": {"api_key": KEY}}}
+    run = runs.send_message(thread, thread.owner, "Hello", fields=fields)
+    Run.objects.filter(pk=run.pk).update(sealed="forged")
+    engine.perform(str(run.pk))
+    run.refresh_from_db()
+
+    assert (run.status, run.error_type) == (RunStatus.ERROR, "Unreadable")
+    assert "another secret key" in run.error
 
 
 def test_a_mark_outside_of_a_secret_argument_is_never_put_back(thread: Thread) -> None:
