@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from accounts.models import User
@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from runtime import audit, events, ledger, runs
+from runtime import audit, events, ledger, masking, runs
 from runtime.exceptions import AlreadyDecided, DecisionRefused, InvalidDecision, NothingAsked
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.schemas import Decision, DecisionType
@@ -58,12 +58,14 @@ def _carry_out(user: User, request: ApprovalRequest, decision: Decision) -> Tool
             _("The arguments have changed since you looked. Reload the page and look again.")
         )
     made = outcomes.of(request, decision, right.via)
+    if "message" in decision:
+        decision = {**decision, "message": masking.mask(decision["message"])}
     if decision["type"] == "respond" and tool_call.kind == CallKind.QUESTION:
         outcomes.hold_against_policy(request, None)
     digest = ledger.digest(made.args) if made.args is not None else tool_call.args_digest
     if made.is_approval:
         if made.args is not None and outcomes.needs_other_rule(request, made.args):
-            return _ask_by_other_rule(user, request, decision, made.args)
+            return _ask_by_other_rule(user, request, decision, made)
         outcomes.hold_against_policy(request, made.args)
         _refuse_second_vote(right, user, request, digest)
     _vote(user, right, request, decision, digest)
@@ -120,29 +122,29 @@ def _wait_for_more(request: ApprovalRequest, made: outcomes.Outcome, digest: str
     if request.is_overdue():
         raise AlreadyDecided(already(request))
     if made.args is not None:
-        _rewrite(tool_call, made.args)
+        _rewrite(tool_call, made)
     transaction.on_commit(lambda: events.notify("approvals"))
     return tool_call
 
 
-def _rewrite(tool_call: ToolCall, args: dict[str, Any]) -> None:
+def _rewrite(tool_call: ToolCall, made: outcomes.Outcome) -> None:
     """Other arguments for a call that waits on: who approved the former ones has not approved these."""
-    before, after = tool_call.args_digest, ledger.digest(args)
+    before, after = tool_call.args_digest, made.fields["args_digest"]
     waiting = ToolCall.objects.filter(pk=tool_call.pk, state=ToolState.WAITING)
-    if not waiting.update(args=args, args_digest=after):
+    if not waiting.update(**made.fields):
         raise AlreadyDecided(_("The tool call no longer waits. Reload the page."))
     audit.append("tool_call.edited", subject=tool_call, before={"args": before}, after={"args": after})
     tool_call.refresh_from_db()
 
 
 def _ask_by_other_rule(
-    user: User, request: ApprovalRequest, decision: Decision, args: dict[str, Any]
+    user: User, request: ApprovalRequest, decision: Decision, made: outcomes.Outcome
 ) -> ToolCall:
     """The edited call is one that another rule is about: those are asked whom that rule names."""
     message = decision.get("message", "").strip()
     if not request.close(RequestStatus.SUPERSEDED, decided_by=user, reason=message):
         raise AlreadyDecided(already(request))
-    _rewrite(request.tool_call, args)
+    _rewrite(request.tool_call, made)
     audit.append("approval_request.superseded", subject=request, actor=user, reason=message)
     anew = requests.open_request(request.tool_call, request.question)
     transaction.on_commit(lambda: events.notify("approvals"))

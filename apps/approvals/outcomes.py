@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from copy import copy
 from typing import Any, NamedTuple
 
 from django.db.models.functions import Now
 from django.utils.translation import gettext as _
-from runtime import ledger
+from runtime import ledger, masking
 from runtime.exceptions import AlreadyDecided, InvalidDecision
 from runtime.models import CallKind, ToolCall, ToolState
 from runtime.schemas import Decision
@@ -70,18 +71,36 @@ def of(request: ApprovalRequest, decision: Decision, via: str) -> Outcome:
     fields: dict[str, Any] = {}
     args = None
     if kind == "respond":
-        result = answers.checked(decision, request.tool_call.args_schema) if is_answer else note
-        fields = {"result": result, "finished_at": Now()}
+        answer = _answer(decision, request.tool_call) if is_answer else {"result": masking.mask(note)}
+        fields = {**answer, "finished_at": Now()}
     if kind == "edit":
         if "args" not in decision:
             raise InvalidDecision(_("Say with which arguments it is to run."))
-        args = arguments.checked(decision["args"], request.tool_call.args_schema)
+        args, sealed = _edited(decision["args"], request.tool_call)
         _hold_within_bounds(request, args)
-        fields = {"args": args, "args_digest": ledger.digest(args)}
+        fields = {"args": args, "args_digest": ledger.digest(args), "sealed": sealed}
     if request.question == ApprovalRequest.Question.OUTCOME and kind == "reject":
-        fields = {"error": note, "finished_at": Now()}
+        fields = {"error": masking.mask(note), "finished_at": Now()}
     status, state = _OUTCOMES[request.question, kind]
     return Outcome(status, state, fields, args)
+
+
+def _edited(args: Any, tool_call: ToolCall) -> tuple[dict[str, Any], str]:
+    """The arguments without their secrets, and those sealed. The schema is about what they are, not about marks."""
+    schema = tool_call.args_schema
+    checked = arguments.checked(masking.opened(args, tool_call.sealed), schema)
+    masked, values = masking.taken(checked, masking.secret_names(schema))
+    return masked, masking.kept(values, with_=tool_call.sealed) if values else tool_call.sealed
+
+
+def _answer(decision: Decision, question: ToolCall) -> dict[str, Any]:
+    """As the row keeps it. The graph asked for it, and gets it whole."""
+    text = answers.checked(decision, question.args_schema)
+    masked, values = masking.taken(json.loads(text) if question.args_schema else text)
+    if not values:
+        return {"result": text}
+    told = json.dumps(masked, ensure_ascii=False) if question.args_schema else masked
+    return {"result": told, "sealed": masking.kept(values, with_=question.sealed)}
 
 
 def _hold_within_bounds(request: ApprovalRequest, args: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from accounts.models import User
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_save
 from django.dispatch import receiver
-from runtime import events, signals
+from runtime import erasure, events, signals
 from runtime.models import ToolCall, ToolState
 
 from apps.approvals import requests, stranded
@@ -54,6 +54,19 @@ def follow_person(update_fields: frozenset[str] | None, **_: Any) -> None:
 @receiver(m2m_changed, sender=User.groups.through)
 def follow_groups(**_: Any) -> None:
     transaction.on_commit(_notify)
+
+
+@receiver(erasure.erasing)
+def hold_erasure(person: User, **_: Any) -> list[str]:
+    """Not while somebody waits for a decision that nobody else could take."""
+    others = User.objects.filter(is_active=True).exclude(pk=person.pk)
+    alone = [group for group in person.groups.all() if not others.filter(groups=group).exists()]
+    waiting = ApprovalRequest.objects.filter(status=RequestStatus.PENDING, approvers__in=alone).count()
+    if not waiting:
+        return []
+    return [
+        f"{waiting} approval requests wait for them and for nobody else. Decide, or add somebody to their group."
+    ]
 
 
 def _notify() -> None:

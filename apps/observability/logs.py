@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from runtime import masking
+
 # What every line written in this context carries, such as request_id or user_id.
 log_context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
 
@@ -15,7 +17,7 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 class JSONFormatter(logging.Formatter):
-    """time, level, logger, message, the context's ids, then whatever was given as `extra`."""
+    """time, level, logger, message, the context's ids, then whatever was given as `extra`; no secrets."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -28,4 +30,6 @@ class JSONFormatter(logging.Formatter):
         line |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(
+            masking.masked(line), ensure_ascii=False, default=lambda value: masking.mask(str(value))
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -122,6 +123,27 @@ def names(name: str, default: list[str]) -> list[str]:
     """A comma-separated list, blanks dropped."""
     raw = os.environ.get(name)
     return default if raw is None else [part.strip() for part in raw.split(",") if part.strip()]
+
+
+def subset(name: str, allowed: list[str]) -> list[str]:
+    """Some of `allowed`, or none. ImproperlyConfigured names them all."""
+    found = names(name, [])
+    if unknown := [each for each in found if each not in allowed]:
+        raise ImproperlyConfigured(f"{name}={','.join(unknown)}: only {', '.join(allowed)} can be named.")
+    return found
+
+
+def patterns(name: str) -> list[str]:
+    """Regular expressions, one a line. None of them may fit an empty text."""
+    found = [line.strip() for line in text(name).splitlines() if line.strip()]
+    for each in found:
+        try:
+            fits_nothing = re.search(each, "") is not None
+        except re.error as error:
+            raise ImproperlyConfigured(f"{name}: {each!r} is no regular expression: {error}.") from error
+        if fits_nothing:
+            raise ImproperlyConfigured(f"{name}: {each!r} fits an empty text, and so every text.")
+    return found
 
 
 def mapping(name: str, default: dict[str, str]) -> dict[str, str]:

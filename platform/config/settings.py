@@ -198,6 +198,10 @@ AUDIT_ANCHOR = env.text("COUNTERSIGN_AUDIT_ANCHOR") or str(HOME / "audit-anchor.
 AUDIT_KEY_IS_OURS = not env.text("COUNTERSIGN_AUDIT_KEY")
 AUDIT_KEY = env.text("COUNTERSIGN_AUDIT_KEY") or str(HOME / "audit-key.pem")
 
+# What else is a secret, beside what `runtime.secret_kinds` knows, and what of that is none here.
+SECRET_PATTERNS = env.patterns("COUNTERSIGN_SECRET_PATTERNS")
+SECRET_KINDS_OFF = env.subset("COUNTERSIGN_SECRET_KINDS_OFF", ["card", "password"])
+
 # --- people -----------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"

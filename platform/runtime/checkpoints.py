@@ -10,7 +10,13 @@ from typing import Any, cast
 import psycopg
 from django.db import connection
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import CheckpointTuple, get_checkpoint_id
+from langgraph.checkpoint.base import (
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    get_checkpoint_id,
+)
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
@@ -19,6 +25,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from runtime import masking
 from runtime.context import current_run
 from runtime.exceptions import LeaseLost
 from runtime.postgresql.base import check
@@ -66,12 +73,32 @@ class FencedSaver(AsyncPostgresSaver):
                 raise LeaseLost(run_id=context.run.pk) from error
             raise
 
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """LangGraph writes a run's configuration into the metadata, as JSON: credentials of a program among it."""
+        plain = cast(
+            RunnableConfig,
+            {**config, **{name: _masked(config, name) for name in ("configurable", "metadata")}},
+        )
+        return await super().aput(plain, checkpoint, metadata, new_versions)
+
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         context = current_run.get(None)
         if context is None or context.saved is None or not _is_newest(config):
             return await super().aget_tuple(config)
         saved, context.saved = context.saved, None
         return saved
+
+
+def _masked(config: RunnableConfig, name: str) -> dict[str, Any]:
+    """Its texts. Anything else there is LangGraph's own, and not written."""
+    held: dict[str, Any] = cast(Any, config).get(name) or {}
+    return {**held, **masking.masked({key: value for key, value in held.items() if isinstance(value, str)})}
 
 
 def _is_newest(config: RunnableConfig) -> bool:

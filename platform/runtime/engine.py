@@ -171,10 +171,11 @@ class Engine:
         announced = asyncio.create_task(in_database(_announce_start, context.run))
         try:
             graph = self._graphs.get(context.run.assistant.graph_id)
+            runner = Runner(context, graph, self._redis, control)
         except Exception as error:
             await self._not_built(context.run, error)
         else:
-            await Runner(context, graph, self._redis, control).execute()
+            await runner.execute()
         finally:
             await announced
 

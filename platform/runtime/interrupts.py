@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from jsonschema import Draft202012Validator
 from langgraph.types import Interrupt
 
-from runtime import ledger, questions, tools
+from runtime import ledger, masking, questions, tools
 from runtime.context import RunContext
 from runtime.models import HOLDS_INPUT, UNSETTLED, CallKind, Run, ToolCall, ToolState
 
@@ -118,7 +118,7 @@ def _decision(action: ToolCall) -> dict[str, Any]:
     """In the middleware's words. A refusal it does not take is put as an answer in the tool's place."""
     match action.state:
         case ToolState.APPROVED | ToolState.DONE if action.is_edited:
-            return {"type": "edit", "edited_action": {"name": action.tool, "args": action.args}}
+            return {"type": "edit", "edited_action": {"name": action.tool, "args": action.true_args}}
         case ToolState.APPROVED | ToolState.DONE:
             return {"type": "approve"}
         case ToolState.RESPONDED:
@@ -131,7 +131,8 @@ def _decision(action: ToolCall) -> dict[str, Any]:
 
 def _answer_to_question(question: ToolCall) -> Any:
     if question.state == ToolState.RESPONDED:
-        return json.loads(question.result) if question.args_schema else question.result
+        answer = json.loads(question.result) if question.args_schema else question.result
+        return masking.opened(answer, question.sealed)
     if Draft202012Validator(question.args_schema).is_valid(NO):
         return NO
     raise NoAnswer(_stays_unanswered(question))

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from runtime import policy
+from runtime import masking, policy, seal
 from runtime.exceptions import LeaseLost
 from runtime.models import HOLDS_INPUT, UNSETTLED, CallKind, Effect, Run, ToolCall, ToolState
 
@@ -61,6 +61,24 @@ class Proposal:
     takes: tuple[str, ...] = ()
     flaw: str = ""
     """Why nobody can be asked about it; it is denied then."""
+    sealed: str = ""
+    """What stood in the arguments in the place of each mark."""
+
+    def __post_init__(self) -> None:
+        """Whoever makes one, its secrets are masked: no row, page or digest is made of anything else."""
+        args, values = masking.taken(self.args, self.secret_names)
+        if values:
+            object.__setattr__(self, "args", args)
+            object.__setattr__(self, "sealed", masking.kept(values, with_=self.sealed))
+
+    @property
+    def secret_names(self) -> frozenset[str]:
+        return masking.secret_names(self.args_schema)
+
+    @property
+    def true_args(self) -> dict[str, Any]:
+        """As the model wrote them."""
+        return cast(dict[str, Any], masking.opened(self.args, self.sealed))
 
     @property
     def digest(self) -> str:
@@ -70,6 +88,28 @@ class Proposal:
     def key(self) -> tuple[str, str, str]:
         """What makes it this call, in its thread."""
         return self.task_id, self.call_id, self.digest
+
+
+def with_secrets_of_thread(run: Run, proposal: Proposal) -> Proposal:
+    """What a person said in the thread and the model was shown the mark of, where the tool declares a secret argument.
+
+    Nowhere else: what the model never saw must not leave in the text of a mail.
+    """
+    declared = {name: proposal.args[name] for name in proposal.secret_names if name in proposal.args}
+    others = {name: value for name, value in proposal.args.items() if name not in declared}
+    said = Run.objects.filter(thread=run.thread_id).exclude(sealed="").order_by("created_at")
+    known: masking.Values = {}
+    for sealed in said.values_list("sealed", flat=True):
+        known |= masking.values_of(sealed)
+    args = {
+        **proposal.true_args,
+        **{name: masking.put_back(value, known) for name, value in declared.items()},
+    }
+    found = replace(proposal, args=args)
+    leaks = masking.marks_in(others) & (
+        set(masking.values_of(found.sealed)) - set(masking.values_of(proposal.sealed))
+    )
+    return proposal if leaks else found
 
 
 def is_known(run: Run, proposal: Proposal) -> bool:
@@ -101,13 +141,14 @@ def found_or_made(run: Run, proposal: Proposal) -> tuple[ToolCall, bool]:
             "tool": proposal.tool,
             "sensitive": proposal.sensitive,
             "effect": proposal.effect,
-            "why": proposal.why,
+            "why": masking.mask(proposal.why),
             "preview": kept(proposal.preview.text, PREVIEW_LIMIT),
             "preview_error": kept(proposal.preview.error, PREVIEW_LIMIT),
             "proposed_args": proposal.args,
             "args": proposal.args,
             "args_digest": digest(proposal.args),
             "args_schema": proposal.args_schema,
+            "sealed": proposal.sealed,
             "kind": proposal.kind,
             "interrupt_id": "" if proposal.kind == CallKind.CALL else proposal.task_id,
             "position": proposal.position,
@@ -131,7 +172,7 @@ def _judge(tool_call: ToolCall) -> None:
 def begin(run: Run, tool_call: ToolCall) -> bool:
     """Approved becomes running, once. False when the state is another by now."""
     run.hold()
-    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "decided_by"])
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "sealed", "decided_by"])
     return tool_call.state == ToolState.APPROVED and _use_permit(run, tool_call)
 
 
@@ -144,15 +185,26 @@ def _use_permit(run: Run, tool_call: ToolCall) -> bool:
 
 def _stands(tool_call: ToolCall) -> bool:
     """Whether what was approved may still run; if not, the call waits anew or is denied."""
-    if digest(tool_call.args) != tool_call.args_digest:
+    if not (is_whole := _is_whole(tool_call)):
+        objection = "A secret of it can't be opened any more. Ask again."
+    elif digest(tool_call.args) != tool_call.args_digest:
         objection = "The arguments are not those that were reviewed."
     else:
         objection = policy.objection(tool_call)
     if objection:
         void = {"decision": "", "decided_by": None, "decided_at": None}
-        denied = policy.judge(tool_call).kind == "deny"
+        denied = not is_whole or policy.judge(tool_call).kind == "deny"
         tool_call.advance(ToolState.DENIED if denied else ToolState.WAITING, reason=objection, **void)
     return not objection
+
+
+def _is_whole(tool_call: ToolCall) -> bool:
+    """Whether what is masked in its arguments is still there: SECRET_KEY may be another since, or the row forged."""
+    try:
+        values = masking.values_of(tool_call.sealed)
+    except (seal.Unreadable, ValueError):
+        return False
+    return all(masking.is_of(mark, value) for mark, value in values.items())
 
 
 def is_decided(actions: Sequence[ToolCall]) -> bool:
@@ -171,7 +223,7 @@ def is_decided(actions: Sequence[ToolCall]) -> bool:
 def _is_held(action: ToolCall) -> bool:
     approved = ToolCall.objects.filter(pk=action.pk, state=ToolState.APPROVED)
     is_held = approved.select_for_update(no_key=True).exists()
-    action.refresh_from_db(fields=["state", "args", "args_digest"])
+    action.refresh_from_db(fields=["state", "args", "args_digest", "sealed"])
     return is_held
 
 
@@ -186,10 +238,10 @@ def hand_over(actions: Sequence[ToolCall]) -> None:
 def begin_again(run: Run, tool_call: ToolCall) -> bool:
     """A call found running belonged to a worker that died. True when it may simply run once more."""
     run.hold()
-    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "effect"])
+    tool_call.refresh_from_db(fields=["state", "args", "args_digest", "sealed", "effect"])
     if tool_call.state != ToolState.RUNNING:
         return False
-    is_reviewed = digest(tool_call.args) == tool_call.args_digest
+    is_reviewed = digest(tool_call.args) == tool_call.args_digest and _is_whole(tool_call)
     if is_reviewed and tool_call.effect in (Effect.NONE, Effect.IDEMPOTENT):
         return True
     tool_call.advance(
@@ -205,7 +257,8 @@ def finish(tool_call: ToolCall, state: str, *, result: str = "", error: str = ""
 
 
 def kept(text: str, limit: int = RESULT_LIMIT) -> str:
-    """As much as is kept of what a tool said, without NUL and halves of characters."""
+    """As much as is kept of what a tool said, without secrets, NUL and halves of characters."""
+    text = masking.mask(text)
     if len(text) > limit:
         text = f"{text[:limit]}\n[cut: {len(text)} characters in all]"
     return storable(text)

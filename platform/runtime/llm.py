@@ -30,7 +30,9 @@ from runtime.exceptions import (
     Unanswerable,
     UngatedTool,
 )
+from runtime.masking import StreamMask
 from runtime.model_stream import HttpClient, MergingCompletions
+from runtime.seal import Unreadable
 
 # What a finished message says of itself. Anything else means that it is not whole.
 FINISHED = {"stop", "tool_calls", "function_call"}
@@ -57,16 +59,27 @@ class ChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        seen = _Seen()
+        seen, mask = _Seen(), StreamMask()
         try:
             async for chunk in _limited(super()._astream(messages, stop, run_manager, **kwargs)):
                 seen.add(chunk)
-                yield chunk
+                yield _without_secrets(chunk, mask)
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ModelAnswerIncomplete(
                 _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
             ) from error
+        if rest := mask.end():
+            yield ChatGenerationChunk(message=AIMessageChunk(content=rest))
         seen.check()
+
+
+def _without_secrets(chunk: ChatGenerationChunk, mask: StreamMask) -> ChatGenerationChunk:
+    """Its text as far as it may go out. What a tool is called with stays: it is masked where it is shown and kept."""
+    if isinstance(chunk.message.content, str) and chunk.message.content:
+        text = mask.feed(chunk.message.content)
+        if text != chunk.message.content:
+            chunk.message.content = chunk.text = text
+    return chunk
 
 
 async def _limited(chunks: AsyncIterator[ChatGenerationChunk]) -> AsyncIterator[ChatGenerationChunk]:
@@ -153,7 +166,7 @@ def explain(error: BaseException) -> str:
     match error:
         case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | HasBreakpoints():
             return str(error)
-        case LimitReached() | Unanswerable() | CallRefused():
+        case LimitReached() | Unanswerable() | CallRefused() | Unreadable():
             return str(error)
         case openai.AuthenticationError() | openai.PermissionDeniedError():
             return _("The model endpoint refused the key (%(status)s). Check OPENAI_API_KEY.") % {

@@ -53,13 +53,18 @@ def _delete_batch(days: int, size: int) -> int:
     locked = list(oldest.values_list("pk", flat=True)[:size])
     # Read again under the lock: what happened between reading and locking counts.
     thread_ids = list(expired_threads(days).filter(pk__in=locked).values_list("pk", flat=True))
+    forget(thread_ids)
+    return len(thread_ids)
+
+
+def forget(thread_ids: list[UUID]) -> None:
+    """These threads, whatever they are at. For a transaction that holds them, and knows that nothing is under way."""
     if not thread_ids:
-        return 0
+        return
     threads_expiring.send(Thread, threads=Thread.objects.filter(pk__in=thread_ids))
     _delete_checkpoints(thread_ids)
     Thread.objects.filter(pk__in=thread_ids).delete()
     transaction.on_commit(lambda: _delete_logs(thread_ids))
-    return len(thread_ids)
 
 
 def _delete_checkpoints(thread_ids: list[UUID]) -> None:

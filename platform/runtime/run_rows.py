@@ -9,7 +9,7 @@ from django.db import transaction
 from langchain_core.messages import AnyMessage
 from langgraph.types import StateSnapshot
 
-from runtime import ledger, signals, snapshots, tools
+from runtime import ledger, masking, signals, snapshots, tools
 from runtime.models import Message, Role, Run, RunStatus
 from runtime.repair import mends
 
@@ -90,7 +90,7 @@ def _insert(run: Run, messages: list[tuple[str, str]], *, is_partial: bool = Fal
             run=run,
             message_id=id[:100],
             role=Role.AI,
-            content=text.replace("\x00", "\ufffd"),
+            content=masking.mask(text).replace("\x00", "\ufffd"),
             is_partial=is_partial,
         )
         signals.message_added.send(Message, message=message)

@@ -20,7 +20,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, forks, interrupts, pace, run_rows, snapshots
+from runtime import database, events, forks, interrupts, masking, pace, run_rows, snapshots
 from runtime.checkpoints import pending_interrupts
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
@@ -365,7 +365,7 @@ def _messages_in(update: dict[str, Any]) -> list[AIMessage]:
 
 def _config_of(run: Run) -> RunnableConfig:
     """Of a program's configuration all but what decides where, and how far, the graph runs."""
-    given: dict[str, Any] = run.config or {}
+    given: dict[str, Any] = masking.opened(run.config or {}, run.sealed)
     config: RunnableConfig = {
         "configurable": {**given.get("configurable", {}), "thread_id": str(run.thread_id)},
         "metadata": {**(run.metadata or {}), "run_id": str(run.pk)},

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.serializers import JSONSerializer
 
-from runtime import admission, audit, idempotency, ledger, signals
+from runtime import admission, audit, idempotency, ledger, masking, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
 from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
@@ -124,8 +124,9 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     waiting = (
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
+    fields = _masked({**((waiting and fields_of_resume.get()) or {}), **fields})
     if waiting is not None:
-        fields = {**_inherited(waiting), **(fields_of_resume.get() or {}), **fields}
+        fields = {**_inherited(waiting), **fields, "sealed": masking.joined(waiting.sealed, fields["sealed"])}
     run = Run.objects.create(
         id=run_id,
         thread=thread,
@@ -145,6 +146,18 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
+
+
+def _masked(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without secrets. What the graph gets from a program, and a tool may be called with, is sealed beside it."""
+    given = [name for name in ("input", "config", "context", "metadata") if fields.get(name) is not None]
+    found = {name: masking.taken(fields[name]) for name in given}
+    values = [held for name, (_masked, held) in found.items() if name != "metadata"]
+    return {
+        **fields,
+        **{name: value for name, (value, _held) in found.items()},
+        "sealed": masking.kept(*values),
+    }
 
 
 def _inherited(waiting: Run) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Interrupt, StateSnapshot
 
-from runtime import decisions, ledger
+from runtime import decisions, ledger, masking
 from runtime.models import CallKind, Run, ThreadState, ToolCall, ToolState
 from runtime.questions import as_json
 from runtime.schemas import ShownInterrupt
@@ -34,9 +34,9 @@ def save(thread_id: UUID, run: Run | None, snapshot: StateSnapshot) -> ThreadSta
         "run": run,
         "values": state_values(snapshot),
         "next": list(snapshot.next),
-        "tasks": tasks(snapshot, shown),
+        "tasks": masking.masked(tasks(snapshot, shown)),
         "interrupts": list(shown.values()),
-        "metadata": as_json(dict(snapshot.metadata or {})),
+        "metadata": masking.masked(as_json(dict(snapshot.metadata or {}))),
         "checkpoint": checkpoint(snapshot.config) if snapshot.created_at else None,
         "parent_checkpoint": checkpoint(snapshot.parent_config),
         "created_at": datetime.fromisoformat(snapshot.created_at) if snapshot.created_at else None,
@@ -51,8 +51,8 @@ def described(thread_id: UUID, snapshot: StateSnapshot) -> dict[str, Any]:
     return {
         "values": state_values(snapshot),
         "next": list(snapshot.next),
-        "tasks": tasks(snapshot, shown),
-        "metadata": as_json(dict(snapshot.metadata or {})),
+        "tasks": masking.masked(tasks(snapshot, shown)),
+        "metadata": masking.masked(as_json(dict(snapshot.metadata or {}))),
         "created_at": snapshot.created_at,
         "checkpoint": at if snapshot.created_at else None,
         "parent_checkpoint": before,
@@ -67,7 +67,8 @@ def public(interrupt: ShownInterrupt) -> dict[str, Any]:
 
 
 def state_values(snapshot: StateSnapshot) -> Any:
-    return as_json(snapshot.values) if snapshot.values else {}
+    """For reading: the checkpoint itself holds what the graph wrote."""
+    return masking.masked(as_json(snapshot.values)) if snapshot.values else {}
 
 
 def tasks(snapshot: StateSnapshot, shown: Shown) -> list[dict[str, Any]]:
@@ -116,7 +117,11 @@ def shown_interrupts(thread_id: UUID, pending: Sequence[Interrupt]) -> Shown:
         if call is not None:
             shown[each.id] = _of_gateway(each, call)
             continue
-        interrupt: ShownInterrupt = {"id": each.id, "value": as_json(each.value), "task_id": ""}
+        interrupt: ShownInterrupt = {
+            "id": each.id,
+            "value": masking.masked(as_json(each.value)),
+            "task_id": "",
+        }
         interrupt["calls"] = [str(row.pk) for row in rows if row.interrupt_id == each.id and _is_open(row)]
         if isinstance(each.response_schema, dict):
             interrupt["response_schema"] = as_json(each.response_schema)

@@ -9,6 +9,7 @@ from uuid import UUID
 from langchain_core.messages import AIMessageChunk
 
 from runtime import events, pace
+from runtime.masking import StreamMask
 from runtime.models import message_key
 
 OF_A_REST = 0.9  # what a flush waits, of the rest a stream takes: no token waits for both
@@ -21,7 +22,8 @@ class TokenStream:
         self._writer = writer
         self._run_id = run_id
         self._message_id = ""
-        self._text = ""  # all of the open message
+        self._text = ""  # all of the open message, without its secrets
+        self._mask = StreamMask()
         self._sent = 0  # characters of it that are in the log
         self._timer: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
@@ -35,13 +37,15 @@ class TokenStream:
             await self.end_message()
             self._message_id = chunk.id or ""
             self.ids.add(self._message_id)
-        self._text += str(chunk.text)
+        self._text += self._mask.feed(str(chunk.text))
         if self._timer is None:
             await self._append()
             self._timer = asyncio.create_task(self._flush_later())
 
     async def end_message(self) -> tuple[str, str] | None:
         """Sends what is left; returns (message id, text) of the message that was open, None when there was none."""
+        self._text += self._mask.end()
+        self._mask = StreamMask()
         await self.flush()
         ended = (self._message_id, self._text) if self._message_id else None
         self._message_id, self._text, self._sent = "", "", 0

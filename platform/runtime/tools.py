@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any, cast
 from uuid import UUID
@@ -25,7 +25,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import interrupt
 from pydantic import BaseModel
 
-from runtime import ledger, previews
+from runtime import ledger, masking, previews
 from runtime.context import current_call, current_run
 from runtime.database import AWAY, in_database, in_tool_thread
 from runtime.models import CallKind, Effect, Run, ToolCall, ToolState
@@ -65,6 +65,8 @@ class GatedTool(BaseTool):
         context.count_call()
         run, proposal = context.run, self._proposal(input)
         # A message can hold the same call twice, and a node runs its calls at once: the second finds the result.
+        if masking.marks_in({name: proposal.args.get(name) for name in proposal.secret_names}):
+            proposal = await in_database(ledger.with_secrets_of_thread, run, proposal)
         async with context.lock_of(proposal):
             proposal = await self._previewed(run, proposal)
             testpoint("before_permit")
@@ -89,7 +91,7 @@ class GatedTool(BaseTool):
         """With what the tool says it would do: asked once, before the call has a row and anybody judges it."""
         if self.preview is None or await in_database(ledger.is_known, run, proposal):
             return proposal
-        return replace(proposal, preview=await previews.ask(self.preview, proposal.args))
+        return replace(proposal, preview=await previews.ask(self.preview, proposal.true_args))
 
     def _checked(self, args: dict[str, Any]) -> dict[str, Any]:
         """What the model wrote, checked and JSON-like. Raises pydantic's ValidationError.
@@ -99,11 +101,20 @@ class GatedTool(BaseTool):
         """
         known = cast(dict[str, Any], self.args_schema).get("properties", {})
         written = {name: value for name, value in args.items() if name in known}
-        return written if self.model is None else self.model.model_validate(written).model_dump(mode="json")
+        if self.model is None:
+            return written
+        checked = self.model.model_validate(written).model_dump(mode="json")
+        # pydantic tells nobody what its SecretStr holds.
+        hidden = masking.secret_names(cast(dict[str, Any], self.args_schema))
+        return checked | {name: value for name, value in written.items() if name in hidden}
 
 
 def tool(
-    *, sensitive: bool, effect: str, preview: PreviewFunction | None = None
+    *,
+    sensitive: bool,
+    effect: str,
+    preview: PreviewFunction | None = None,
+    secret: Collection[str] = (),
 ) -> Callable[[Callable[..., Any]], GatedTool]:
     """Makes a function a tool: its name, docstring and hints are what the model sees.
 
@@ -111,6 +122,7 @@ def tool(
     do (none, idempotent, reconcile, once); "once" is never repeated without a person's word.
     `preview`: takes the same arguments and tells in words what the call would do, for whoever decides on it; it
     may read and must not change anything. A plain function runs in a thread, a coroutine on the worker's loop.
+    `secret`: arguments that nobody is shown and no row holds in the clear. Of type SecretStr they are without this.
     """
 
     def decorate(function: Callable[..., Any]) -> GatedTool:
@@ -118,13 +130,18 @@ def tool(
         made = StructuredTool.from_function(
             func=None if is_async else function, coroutine=function if is_async else None
         )
-        return gate(made, sensitive=sensitive, effect=effect, preview=preview)
+        return gate(made, sensitive=sensitive, effect=effect, preview=preview, secret=secret)
 
     return decorate
 
 
 def gate(
-    inner: BaseTool, *, sensitive: bool, effect: str, preview: PreviewFunction | None = None
+    inner: BaseTool,
+    *,
+    sensitive: bool,
+    effect: str,
+    preview: PreviewFunction | None = None,
+    secret: Collection[str] = (),
 ) -> GatedTool:
     """Puts any LangChain tool behind the gateway."""
     if effect not in Effect.values:
@@ -132,16 +149,26 @@ def gate(
     # As plain JSON schema: what the model is told is what the queue shows, and edits are held against.
     schema = inner.tool_call_schema
     model = None if isinstance(schema, dict) else cast(type[BaseModel], schema)
+    told = cast(dict[str, Any], schema) if model is None else model.model_json_schema()
     return GatedTool(
         name=inner.name,
         description=inner.description,
-        args_schema=cast(dict[str, Any], schema) if model is None else model.model_json_schema(),
+        args_schema=_with_secrets(inner.name, told, secret),
         inner=inner,
         model=model,
         sensitive=sensitive,
         effect=effect,
         preview=previews.preview_tool(inner, preview) if preview else None,
     )
+
+
+def _with_secrets(tool: str, schema: dict[str, Any], secret: Collection[str]) -> dict[str, Any]:
+    """The schema, which says of these arguments that they are only ever written. ValueError for one it has not."""
+    properties = schema.get("properties", {})
+    if unknown := set(secret) - set(properties):
+        raise ValueError(f"{tool} has no argument {', '.join(sorted(unknown))} that could be secret.")
+    told = {name: {**properties[name], "writeOnly": True} for name in secret}
+    return {**schema, "properties": {**properties, **told}} if told else schema
 
 
 async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> ToolMessage:
@@ -167,7 +194,7 @@ async def _carry_out(tool: GatedTool, tool_call: ToolCall, call_id: str) -> Tool
 async def _execute(tool: GatedTool, tool_call: ToolCall) -> None:
     """Runs the tool with the arguments of the record and records how it ended."""
     testpoint("before_effect")
-    call = {"name": tool.name, "args": tool_call.args, "id": tool_call.call_id, "type": "tool_call"}
+    call = {"name": tool.name, "args": tool_call.true_args, "id": tool_call.call_id, "type": "tool_call"}
     context = contextvars.copy_context()
     context.run(current_call.set, tool_call)
     work = asyncio.create_task(_attempt(tool, call), context=context)

@@ -17,7 +17,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from runtime import events, pace
+from runtime import events, masking, pace
 from runtime.models import Run
 from runtime.questions import as_json
 from runtime.schemas import WireData
@@ -42,7 +42,7 @@ class WireStream:
         self._run_id: UUID = run.pk
         self._modes = set(options.get("stream_mode", ["values"]))
         self._subgraphs = bool(options.get("stream_subgraphs"))
-        self._context = run.context
+        self._context = masking.opened(run.context, run.sealed)
         self._entries: list[str] = []
         self._size = 0
         self._so_far: dict[str, BaseMessage] = {}
@@ -121,7 +121,9 @@ class WireStream:
 
     async def _append(self, mode: str, event: str, data: Any) -> None:
         """The first at once, the rest at the process's pace."""
-        self._entries.append(self._entry({"mode": mode, "event": event, "data": as_json(data)}))
+        self._entries.append(
+            self._entry({"mode": mode, "event": event, "data": masking.masked(as_json(data))})
+        )
         if self._timer is None:
             await self._write()
             self._timer = asyncio.create_task(self._flush_later())

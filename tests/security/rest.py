@@ -29,6 +29,10 @@ ELSEWHERE: dict[int, tuple[str, str]] = {
         "a model writes template syntax: shown as it is",
         "tests/chat/test_markdown.py::test_it_makes_no_element_of_a_template_s_words",
     ),
+    72: (
+        "the system prompt is asked for: no text of our assistants is a secret, and one that a model tells is masked",
+        "tests/runtime/test_masking.py::test_what_models_are_told_by_our_assistants_holds_no_secret",
+    ),
     80: (
         "a webhook is redirected inside: not followed. The model's address is a setting, not a field",
         "tests/approvals/notifications/test_webhooks.py::test_a_redirect_is_not_followed",
@@ -57,11 +61,8 @@ OPEN: dict[int, str] = {
     15: "An inline script in a real browser: tested by the policy's header (14), not in Chromium. No reports.",
     20: "A thousand half-open requests: not tested. A proxy in front has to bound them.",
     66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
-    72: "The system prompt is asked for: prompts hold no secrets by habit, not by a test.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
-    82: "Secrets in what people or tools say: stored as they came. Nothing masks them.",
     88: "Known holes in libraries: the lock files have hashes; nothing looks the versions up.",
-    90: "Everything of one person is erased: threads are forgotten whole by `cleanup`; no command erases a person.",
     92: "A budget in money: not built. Tokens and tool calls of a turn have limits.",
     96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",

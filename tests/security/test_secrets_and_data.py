@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -9,24 +11,80 @@ from typing import Any
 import ormsgpack
 import pytest
 from accounts import tokens
-from accounts.models import ApiKey, TokenFamily
+from accounts.models import ApiKey, TokenFamily, User
+from asgiref.sync import async_to_sync
 from django.core import serializers
 from django.db import DatabaseError, connection, transaction
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from runtime import audit
+from runtime import audit, decisions, erasure, store
 from runtime.audit import chain
 from runtime.audit.verify_export import Broken
+from runtime.engine import Engine
 from runtime.job_worker import ListedJob
+from runtime.models import Assistant, Thread
 from runtime.redis_client import redis_client
 
+from apps.observability.logs import JSONFormatter
 from tests.security.registry import attack
 from tests.security.without import patched, trigger
+from tests.support.engines import take_turn
 from tests.support.programs import key_of
+from tests.support.traces import places_of
 
 pytestmark = pytest.mark.django_db
+
+
+async def body_of(response: Any) -> str:
+    return b"".join([chunk async for chunk in response.streaming_content]).decode()
+
+
+CANARY = "sk-proj-CANARY0123456789abcdef"
+
+
+@attack(
+    82,
+    "a key in a message, in a tool's arguments, result and error, in a reason, in a header, in what is logged",
+    "a mark in its place, in every table, in Redis, in the log and in the export of the audit",
+    control="what is taken for a secret is masked before it is stored, streamed or logged",
+    without=patched("runtime.masking.found_in", lambda text: []),
+    held=[],
+    fallen=lambda places: (
+        {place.partition(":")[0] for place in places}
+        >= {
+            *("runtime_message", "runtime_run", "runtime_toolcall", "runtime_auditevent", "checkpoint_blobs"),
+            *("redis thread", "the log", "the export"),
+        }
+    ),
+    known_as="LLM02, ASVS 16.2.5",
+)
+@pytest.mark.django_db(transaction=True)
+def test_82_a_key_in_what_is_said(bob, alice, admin, engine: Engine, settings, signed_in, rule):
+    settings.COUNTERSIGN_GRAPHS = {"secrets": "tests.support.secret_graph:build"}
+    settings.OPENAI_API_KEY = f"{CANARY}Own"
+    rule.tool = "open_vault"
+    rule.save()
+    thread = Thread.objects.create(
+        owner=alice, assistant=Assistant.objects.create(graph_id="secrets", name="Vault")
+    )
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(JSONFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        take_turn(engine, thread, f'call fail with {{"what": "{CANARY}"}}')
+        take_turn(engine, thread, f'call open_vault with {{"password": "x", "note": "{CANARY}"}}')
+        call = thread.tool_calls.get(tool="open_vault")
+        decisions.decide(bob, call.pk, {"type": "reject", "message": f"not with {CANARY}"})
+        engine.perform(str(thread.runs.latest("created_at").pk))
+        logging.getLogger("tests").warning("sent %s", {"authorization": f"Bearer {CANARY}"})
+    finally:
+        logging.getLogger().removeHandler(handler)
+    exported = async_to_sync(body_of)(signed_in(admin).get("/admin/runtime/toolcall/export/jsonl/"))
+    elsewhere = {"the log": lines.getvalue(), "the export": exported}
+    return places_of(CANARY) + [name for name, text in elsewhere.items() if CANARY in text]
 
 
 @attack(
@@ -121,3 +179,26 @@ def test_89_a_line_of_the_audit_is_changed(transactional_db: None):
     except Broken as broken:
         return done, f"{broken.kind} at {broken.seq}"
     return done, "holds"
+
+
+@attack(
+    90,
+    "what somebody said, asked and was called is looked for after they were erased",
+    "nothing but the name they signed in by, in the audit, whose chain holds",
+    control="erasing takes threads, and all that hangs on them, checkpoints included",
+    without=patched("runtime.retention._delete_checkpoints", lambda thread_ids: None),
+    held=({"runtime_auditevent"}, 0, "holds"),
+    fallen=lambda got: {"checkpoint_blobs"} <= got[0] and got[1:] == (0, "holds"),
+)
+@pytest.mark.django_db(transaction=True)
+def test_90_somebody_who_was_erased(alice, thread, engine: Engine, signed_in):
+    User.objects.filter(pk=alice.pk).update(first_name="Alicia-Maria", username="alicia-m")
+    alice.refresh_from_db()
+    signed_in(alice).get("/")
+    key_of(alice)
+    store.put(alice.pk, ["notes"], "mine", {"text": "xylophone"})
+    take_turn(engine, thread, "Tell me about the xylophone.")
+    erasure.erase(alice)
+    places = places_of("alicia-m", "alice@example.com", "Alicia-Maria", "xylophone")
+    chain.check()
+    return {place for place in places if not place.startswith("redis")}, len(ApiKey.objects.all()), "holds"

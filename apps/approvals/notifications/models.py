@@ -14,8 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
-
-from apps.approvals.notifications import seal
+from runtime import seal
 
 
 class Kind(models.TextChoices):

@@ -13,8 +13,9 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
+from runtime import seal
 
-from apps.approvals.notifications import http, seal
+from apps.approvals.notifications import http
 from apps.approvals.notifications.http import Unsuccessful
 from apps.approvals.notifications.models import Delivery, WebhookEndpoint
 from apps.approvals.notifications.wording import Notice, notices_of, queue_url

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
-from runtime import calls, copies
+from runtime import calls, copies, masking
 from runtime.models import Assistant, Thread
 from runtime.runs import GRAPH
 
@@ -68,7 +68,7 @@ def make(user: User, thread_id: UUID, metadata: dict[str, Any]) -> None:
     if assistant is None:
         raise Problem(_("There is no assistant yet. An administrator has to add one."), 409)
     # Not get_or_create: whose it is decides about what exists.
-    Thread.objects.create(pk=thread_id, owner=user, assistant=assistant, metadata=metadata)
+    Thread.objects.create(pk=thread_id, owner=user, assistant=assistant, metadata=masking.masked(metadata))
 
 
 def mark(thread: Thread, assistant: Assistant) -> None:
@@ -100,7 +100,7 @@ def change(request: ApiRequest, thread_id: UUID) -> HttpResponse:
     with transaction.atomic():
         mine = Thread.objects.of(request.user).select_for_update(no_key=True)
         thread = get_object_or_404(mine, pk=thread_id)
-        thread.touch(metadata={**thread.metadata, **(body.metadata or {})})
+        thread.touch(metadata={**thread.metadata, **masking.masked(body.metadata or {})})
     if request.headers.get("Prefer") == MINIMAL:
         return nothing()
     return show(request, thread_id)

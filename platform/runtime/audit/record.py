@@ -18,6 +18,8 @@ from django.db import connection
 from django.db.models import Model
 from django.http import HttpRequest
 
+from runtime import masking
+
 if TYPE_CHECKING:
     from accounts.models import User
 
@@ -108,7 +110,12 @@ def _plain(value: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    text = text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = (
+        masking.mask(text)
+        .replace("\x00", "\ufffd")
+        .encode("utf-16", "surrogatepass")
+        .decode("utf-16", "replace")
+    )
     if len(text) <= VALUE_LIMIT:
         return text
     digest = sha256(text.encode()).hexdigest()

@@ -117,6 +117,8 @@ class Run(models.Model):
     """Of the graph, as the program that began the run gave it; never thread or checkpoint."""
     context = models.JSONField(_("context"), null=True, blank=True)
     """What the graph finds as its runtime's context."""
+    sealed = models.TextField(blank=True, default="", db_default="", editable=False)
+    """What stood in input, configuration and context in the place of each mark: `runtime.masking`."""
     options = models.JSONField(_("options"), null=True, blank=True)
     """How a program wants it (`schemas.RunOptions`). Null: a page began it, and nobody streams its steps."""
     hidden_at = models.DateTimeField(_("deleted"), null=True, blank=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.db import models, transaction
@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from runtime import signals
+from runtime import masking, signals
 from runtime.models.assistants import Assistant
 from runtime.postgresql.returning import update_one
 
@@ -116,6 +116,8 @@ class ToolCall(models.Model):
     """SHA-256 of the canonical `args`: what was reviewed is what runs."""
     args_schema = models.JSONField(default=dict)
     """JSON schema of the tool's arguments, so that the queue can offer and check edits."""
+    sealed = models.TextField(blank=True, default="", db_default="", editable=False)
+    """What stands in `args`, and in `result`, in the place of each mark: `runtime.masking`."""
     decision = models.CharField(_("decision"), max_length=10, blank=True)
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -160,6 +162,11 @@ class ToolCall(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tool} ({self.get_state_display()})"
+
+    @property
+    def true_args(self) -> dict[str, Any]:
+        """What runs: `args` with what is masked in them. For the gateway; raises seal.Unreadable."""
+        return cast(dict[str, Any], masking.opened(self.args, self.sealed))
 
     @property
     def duration(self) -> timedelta | None:

@@ -6,10 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.urls import reverse
-from runtime import jobs
+from runtime import jobs, seal
 from runtime.redis_client import redis_client
 
-from apps.approvals.notifications import seal
 from apps.approvals.notifications.models import Delivery, DeliveryAttempt, Preference, WebhookEndpoint
 from tests.approvals.notifications.conftest import perform_due
 
