@@ -1,0 +1,34 @@
+"""What each step of an analysis takes, in time and memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+Node = Callable[[Any], Awaitable[dict[str, Any]]]
+
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def watched(name: str, node: Node) -> Node:
+    """The node, with what it took in `steps`."""
+
+    async def with_step(state: Any) -> dict[str, Any]:
+        began, memory = time.perf_counter(), memory_kb()
+        update = await node(state)
+        took = round(time.perf_counter() - began, 4)
+        return {**update, "steps": {name: {"seconds": took, "memory_kb": max(0, memory_kb() - memory)}}}
+
+    return with_step
+
+
+def memory_kb() -> int:
+    """Resident memory of this process; where the system does not tell, the most it ever was."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * PAGE_KB
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
