@@ -145,7 +145,7 @@ COUNTERSIGN_GRAPHS = {
     "writer": "assistants.writer.graph:build",
     **env.mapping("COUNTERSIGN_GRAPHS", {}),
 }
-# Whose runs tasks of the API are that name no assistant: its id, or its graph's. Empty: the writer, else the first by name.
+# Whose runs tasks of the API are without an assistant: its id, or its graph's. Empty: the writer, else the first.
 TASK_ASSISTANT = env.text("COUNTERSIGN_TASK_ASSISTANT")
 TASK_GRAPH = "writer"  # the same, where that says nothing and there is one
 # Whose runs the API's analyses are: its id, or its graph's.

@@ -26,9 +26,12 @@ def check_limits(user: User) -> None:
     if active["own"] >= settings.USER_RUN_LIMIT:
         raise TooManyRuns
     # Messages that wait for their own thread are nobody's load; telling them apart is dear, so it comes second.
-    if active["pending"] >= settings.QUEUE_LIMIT:
-        if Run.objects.claimable().filter(queue=RunQueue.INTERACTIVE).count() >= settings.QUEUE_LIMIT:
-            raise QueueFull
+    if active["pending"] >= settings.QUEUE_LIMIT and _claimable() >= settings.QUEUE_LIMIT:
+        raise QueueFull
+
+
+def _claimable() -> int:
+    return Run.objects.claimable().filter(queue=RunQueue.INTERACTIVE).count()
 
 
 def check_batch_limits(user: User) -> None:

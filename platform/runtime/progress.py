@@ -13,21 +13,28 @@ from runtime.models import Run, RunStatus
 from runtime.schemas import RunProgress
 
 
-async def report(done: int, total: int) -> None:
-    """`done` of `total` are done. Of nodes that tell it at once the furthest counts; one that lost its run tells nothing."""
-    await in_database(_report, current_run.get().run, {"done": done, "total": total})
+async def begin(total: int) -> None:
+    """So many steps are to come. Said again, by a worker that took the run over, it forgets none that is done."""
+    await in_database(_count, current_run.get().run, None, total)
+
+
+async def count(step: str, total: int) -> None:
+    """This step of so many is done. Each counts once, however often its node runs; side by side they may."""
+    await in_database(_count, current_run.get().run, step, total)
 
 
 @transaction.atomic
-def _report(run: Run, progress: RunProgress) -> None:
+def _count(run: Run, step: str | None, total: int) -> None:
+    """Writes nothing for a run that is no longer this attempt's."""
     ours = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=RunStatus.RUNNING)
     held = ours.select_for_update(no_key=True).first()
-    if held is None or _is_behind(progress, held.progress):
+    if held is None:
+        return
+    known: list[str] = held.progress["steps"] if held.progress and held.progress["total"] == total else []
+    steps = known if step is None or step in known else [*known, step]
+    progress: RunProgress = {"done": len(steps), "total": total, "steps": steps}
+    if progress == held.progress:
         return
     ours.update(progress=progress)
-    announced = partial(events.announce, run.thread_id, "progress", run.pk, dict(progress))
-    transaction.on_commit(announced)
-
-
-def _is_behind(progress: RunProgress, known: RunProgress | None) -> bool:
-    return known is not None and known["total"] == progress["total"] and known["done"] >= progress["done"]
+    data = {"done": progress["done"], "total": total}
+    transaction.on_commit(partial(events.announce, run.thread_id, "progress", run.pk, data))

@@ -69,6 +69,8 @@ class RunProgress(TypedDict):
 
     done: int
     total: int
+    steps: list[str]
+    """Those that are done, by the names their nodes give them."""
 
 
 class RunFields(TypedDict, total=False):

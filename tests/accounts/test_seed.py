@@ -33,7 +33,7 @@ def seed(*, demo: bool = False) -> str:
 
 
 def test_it_makes_the_assistant_and_its_rules() -> None:
-    assert seed() == "Made 1 assistants, 2 rules, 0 people, 0 orders.\n"
+    assert seed() == "Made 3 assistants, 2 rules, 0 people, 0 orders.\n"
     shop = Assistant.objects.get()
     assert (shop.pk, shop.graph_id, len(shop.starters)) == (assistant_id_for("shop"), "shop", 4)
     rules = PolicyRule.objects.values_list("tool", "verdict", "approvers__name", "priority")

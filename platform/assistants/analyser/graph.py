@@ -30,10 +30,12 @@ from assistants.analyser.readings import READINGS
 from assistants.analyser.report import report
 from assistants.analyser.shapes import Analysis
 from assistants.analyser.watch import watched
+from assistants.asking import is_passing
+from assistants.words import language_of
 
 METRIC_THREADS = 4  # for all analyses of a process
 METRICS = (metrics.counts, metrics.variety, metrics.readability)
-AGAIN = RetryPolicy(initial_interval=0.5, max_attempts=2, retry_on=readings.is_passing)  # with jitter
+AGAIN = RetryPolicy(initial_interval=0.5, max_attempts=2, retry_on=is_passing)  # with jitter
 
 BEGIN = "validate"  # the step after whose name everything before belongs to another text
 
@@ -113,7 +115,7 @@ async def enrich(state: State) -> dict[str, Any]:
 
 async def finalise(state: State) -> dict[str, Any]:
     analysis = _analysis(state)
-    with translation.override("zh-hans" if metrics.is_chinese(state["text"]) else "en"):
+    with translation.override(language_of(state["text"])):
         said = AIMessage(report(analysis), id=str(uuid4()))
     return {"analysis": analysis.model_dump(), "messages": [said]}
 

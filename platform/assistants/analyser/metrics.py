@@ -6,12 +6,8 @@ import re
 from collections import Counter
 
 from assistants.analyser.shapes import Entities, Entity, Metrics, Sentiment, Summary, Topic
+from assistants.words import CJK, sentences_of, words_of
 
-CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
-WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+(?:['’-][^\W_]+)*"
-)
-SENTENCE = re.compile(r"[^.!?。！？\n]+[.!?。！？]*")
 VOWELS = re.compile(r"[aeiouyäöüéèêàáíóúâîôûå]+")
 NAME = re.compile(r"\b[A-Z][\w’'-]+(?: [A-Z][\w’'-]+){0,3}")
 
@@ -28,18 +24,6 @@ def problems(text: str) -> list[str]:
     if not any(word[0].isalpha() for word in words):
         return ["no_words"]
     return ["too_short"] if len(words) < LEAST_WORDS else []
-
-
-def is_chinese(text: str) -> bool:
-    return len(CJK.findall(text)) * 2 > len(words_of(text))
-
-
-def words_of(text: str) -> list[str]:
-    return WORD.findall(text)
-
-
-def sentences_of(text: str) -> list[str]:
-    return [each.strip() for each in SENTENCE.findall(text) if WORD.search(each)]
 
 
 def counts(text: str) -> dict[str, int | float]:
