@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import openai
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig
 from langgraph.constants import TAG_NOSTREAM
 from pydantic import BaseModel
 from runtime.exceptions import ModelAnswerIncomplete
@@ -18,7 +19,7 @@ Spent = list[AIMessage]
 """What a run is charged with. The runner counts the tokens of every message that a node brings, in any channel."""
 
 # Several that stream at once would be as many broken messages on the page.
-UNTOLD = {"tags": [TAG_NOSTREAM]}
+UNTOLD: RunnableConfig = {"tags": [TAG_NOSTREAM]}
 
 
 async def ask(messages: Sequence[BaseMessage]) -> tuple[str, Spent]:

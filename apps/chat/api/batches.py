@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 from ninja import Router
 from runtime import runs
 from runtime.models import ACTIVE, Run, RunQueue, RunStatus, Thread
+from runtime.schemas import RunFields
 
 from apps.chat.api import shapes
 from apps.chat.api.analyses import FIELDS, analyser, results, unread
@@ -65,7 +66,7 @@ def _begin(user: User, texts: Sequence[str]) -> Run:
     for text in texts:
         # Nobody talks in these: they are not in the list of threads.
         thread = Thread.objects.create(owner=user, assistant=assistant, deleted_at=Now())
-        fields = {**FIELDS, "queue": RunQueue.BATCH, "batch": batch}
+        fields: RunFields = {**FIELDS, "queue": RunQueue.BATCH, "batch": batch}
         begun.append(runs.send_message(thread, user, text, fields=fields))
     return begun[0]
 

@@ -62,7 +62,10 @@ def _nothing(note: str, error: BaseException) -> Background:
 
 
 async def _asked(body: dict[str, Any]) -> dict[str, Any]:
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    headers: dict[bytes | str, bytes | str] = {
+        "Content-Type": "application/json",
+        "Accept": "application/json",
+    }
     if settings.ANALYSIS_ENRICH_TOKEN:
         headers["Authorization"] = f"Bearer {settings.ANALYSIS_ENRICH_TOKEN}"
     content = json.dumps(body, ensure_ascii=False).encode()

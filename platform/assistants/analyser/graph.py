@@ -66,7 +66,7 @@ class State(TypedDict, total=False):
 async def validate(state: State) -> dict[str, Any]:
     said = [message for message in state["messages"] if isinstance(message, HumanMessage)]
     text = str(said[-1].text) if said else ""
-    fresh = {name: {} for name in (*READINGS, "metrics", "background", "analysis")}
+    fresh: dict[str, Any] = {name: {} for name in (*READINGS, "metrics", "background", "analysis")}
     return {
         **fresh,
         "text": text,
@@ -84,13 +84,17 @@ async def _read(name: str, state: State) -> dict[str, Any]:
     return await readings.read(name, state["text"])
 
 
-def _without_model(name: str, state: State, error: NodeError) -> Command[Any]:
+def _stand_in(name: str) -> Callable[[State, NodeError], Command[Any]]:
     """Only for a model that is slow: what else goes wrong ends the run, and says what it was."""
-    if not isinstance(error.error, NodeTimeoutError):
-        raise error.error
-    step = {name: {"seconds": settings.ANALYSIS_STEP_LIMIT, "memory_kb": 0}}
-    found = readings.without_model(name, state["text"], readings.LATE)
-    return Command(update={**found, "steps": step}, goto="measure")
+
+    def without_model(state: State, error: NodeError) -> Command[Any]:
+        if not isinstance(error.error, NodeTimeoutError):
+            raise error.error
+        step = {name: {"seconds": settings.ANALYSIS_STEP_LIMIT, "memory_kb": 0}}
+        found = readings.without_model(name, state["text"], readings.LATE)
+        return Command(update={**found, "steps": step}, goto="measure")
+
+    return without_model
 
 
 async def measure(state: State) -> dict[str, Any]:
@@ -99,7 +103,9 @@ async def measure(state: State) -> dict[str, Any]:
         raise TimeoutError("The model gave none of its readings in time.")
     loop = asyncio.get_running_loop()
     # Those that are late go on to their end, and keep one of the pool's threads until then.
-    parts = await asyncio.gather(*(loop.run_in_executor(_threads(), each, state["text"]) for each in METRICS))
+    parts: list[Any] = await asyncio.gather(
+        *(loop.run_in_executor(_threads(), each, state["text"]) for each in METRICS)
+    )
     return {"metrics": metrics.measured(*parts).model_dump()}
 
 
@@ -142,8 +148,8 @@ def build() -> CompiledStateGraph[Any, Any, Any, Any]:
     add: Callable[..., Any] = graph.add_node
     add("validate", watched("validate", validate), timeout=limit)
     for name in READINGS:
-        node, late = watched(name, partial(_read, name)), partial(_without_model, name)
-        add(name, node, timeout=limit, retry_policy=AGAIN, error_handler=_handler(late))
+        node = watched(name, partial(_read, name))
+        add(name, node, timeout=limit, retry_policy=AGAIN, error_handler=_stand_in(name))
         graph.add_edge(name, "measure")
     # Deferred: where one of the four is late, the others have come long before what stands in for it.
     add("measure", watched("measure", measure), timeout=limit, defer=True)
@@ -155,10 +161,3 @@ def build() -> CompiledStateGraph[Any, Any, Any, Any]:
     graph.add_edge("enrich", "finalise")
     graph.add_edge("finalise", END)
     return graph.compile()
-
-
-def _handler(stand_in: Callable[..., Command[Any]]) -> Callable[..., Command[Any]]:
-    def handle(state: State, error: NodeError) -> Command[Any]:
-        return stand_in(state, error)
-
-    return handle
