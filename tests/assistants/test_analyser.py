@@ -60,7 +60,7 @@ def test_it_reads_counts_and_reports(engine: Engine, thread: Thread) -> None:
 def test_every_step_says_what_it_took(engine: Engine, thread: Thread) -> None:
     _run, analysis = analysed(engine, thread, TEXT)
 
-    assert set(analysis["steps"]) == {"validate", *READINGS, "measure", "enrich"}
+    assert set(analysis["steps"]) == {"validate", *READINGS, "measure", "enrich", "finalise"}
     for step in analysis["steps"].values():
         assert 0 <= step["seconds"] <= analysis["seconds"]
         assert step["memory_kb"] >= 0
@@ -93,7 +93,7 @@ def test_what_is_no_text_goes_the_short_way(engine: Engine, thread: Thread, text
 
     assert run.status == RunStatus.SUCCESS
     assert (analysis["is_valid"], analysis["problems"]) == (False, [problem])
-    assert set(analysis["steps"]) == {"validate"}
+    assert set(analysis["steps"]) == {"validate", "finalise"}
     assert (run.input_tokens, run.output_tokens) == (0, 0), "the model was asked"
     assert "three words" in run.messages.get(role="ai").content or problem == "empty"
 
@@ -103,7 +103,7 @@ def test_the_next_text_leaves_nothing_of_the_one_before(engine: Engine, thread: 
     _run, short = analysed(engine, thread, "Only two")
 
     assert (short["topic"], short["entities"], short["summary"], short["metrics"]) == (None, [], "", None)
-    assert set(short["steps"]) == {"validate"}
+    assert set(short["steps"]) == {"validate", "finalise"}
 
 
 def test_the_four_are_asked_at_once(engine_on: EngineOn, thread: Thread) -> None:

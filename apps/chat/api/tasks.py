@@ -124,6 +124,8 @@ def _try_again(caller: Caller, task: Run) -> Run:
     if said is None:
         raise CantBeDone(_("Nobody said anything to begin this task: begin a new one."))
     fields: RunFields = {"metadata": first.metadata or {}, "config": first.config or {}}
+    if first.options is not None:  # the state it leaves is read by the program that began it
+        fields["options"] = {"stream_mode": []}
     return runs.send_message(
         first.thread, caller.user, said.content, assistant=first.assistant, fields=fields
     )

@@ -29,7 +29,7 @@ from assistants.analyser import background, metrics, readings
 from assistants.analyser.readings import READINGS
 from assistants.analyser.report import report
 from assistants.analyser.shapes import Analysis
-from assistants.analyser.watch import watched
+from assistants.analyser.watch import Stopwatch, watched
 from assistants.asking import is_passing
 from assistants.words import language_of
 
@@ -120,10 +120,13 @@ async def enrich(state: State) -> dict[str, Any]:
 
 
 async def finalise(state: State) -> dict[str, Any]:
-    analysis = _analysis(state)
-    with translation.override(language_of(state["text"])):
-        said = AIMessage(report(analysis), id=str(uuid4()))
-    return {"analysis": analysis.model_dump(), "messages": [said]}
+    """What this step takes itself is known only when the report is written: it is in the result alone."""
+    with Stopwatch() as watch:
+        analysis = _analysis(state)
+        with translation.override(language_of(state["text"])):
+            said = AIMessage(report(analysis), id=str(uuid4()))
+    steps = {**analysis.model_dump()["steps"], "finalise": watch.step}
+    return {"analysis": {**analysis.model_dump(), "steps": steps}, "messages": [said]}
 
 
 def _analysis(state: State) -> Analysis:

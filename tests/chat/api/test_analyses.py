@@ -87,6 +87,21 @@ def test_what_is_no_text_is_no_error(alices_program: Program, engine: Engine) ->
     assert (found["result"]["is_valid"], found["result"]["problems"]) == (False, ["empty"])
 
 
+def test_one_that_failed_is_tried_again_as_a_task(alices_program: Program, engine_on: EngineOn) -> None:
+    failed = alices_program.post("/analyze", {"text": GOOD, "timeout": 0}).json()["analysis_id"]
+    with engine_on("demo-model+401") as engine:
+        perform_all(engine)
+    found = alices_program.get(f"/analyze/{failed}").json()
+    assert (found["status"], found["result"]) == ("error", None)
+    assert "OPENAI_API_KEY" in found["error"]["message"]
+
+    again = alices_program.post(f"/tasks/{failed}/resume", {}).json()["task_id"]
+    with engine_on() as engine:
+        perform_all(engine)
+
+    assert alices_program.get(f"/analyze/{again}").json()["result"]["is_valid"]
+
+
 def test_the_same_request_is_one_analysis(alices_program: Program) -> None:
     body = {"text": GOOD, "timeout": 0}
 
