@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+import hypothesis
 import pytest
-from assistants.analyser import background
+from assistants.analyser import background, graph, metrics, readings
 from django.db import connection
+from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 from runtime import runs
 from runtime.engine import Engine
@@ -217,6 +219,27 @@ def test_it_follows_the_service_nowhere(engine: Engine, thread: Thread, settings
     assert len(receiver.received) == 1
     assert inner.received == []
     assert analysis["background"]["note"] == "unreadable"
+
+
+def test_a_step_of_ours_that_takes_too_long_ends_the_analysis(
+    engine_on: EngineOn, thread: Thread, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph, "METRICS", (*graph.METRICS, lambda text: time.sleep(3) or {}))
+    settings.ANALYSIS_STEP_LIMIT = 1.0
+    with engine_on() as engine:
+        run, _analysis = analysed(engine, thread, TEXT)
+
+    assert run.status == RunStatus.ERROR
+    assert run.error == "A step of the assistant took too long and was stopped. Try again."
+
+
+@hypothesis.given(st.text(max_size=400))
+def test_every_text_can_be_counted_and_read_without_the_model(text: str) -> None:
+    flaws = metrics.problems(text)
+    counted = metrics.measured(*(each(text) for each in graph.METRICS))
+
+    assert counted.characters == len(text)
+    assert flaws or all(reading.without_model(text) for reading in readings.READINGS.values())
 
 
 def test_a_worker_that_is_killed_leaves_it_to_another(thread: Thread, demo_model: DemoModel) -> None:

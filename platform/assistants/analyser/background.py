@@ -37,7 +37,7 @@ async def look_up(names: Sequence[str]) -> Background:
     if not names:
         return Background(note=NOTHING_NAMED)
     try:
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(min(TIME_LIMIT, settings.ANALYSIS_STEP_LIMIT / 2)):
             answer = await _asked({"entities": list(names)})
         facts = [Fact.model_validate(each) for each in answer["facts"][:50]]
     except (OSError, TimeoutError, httpcore.NetworkError, httpcore.TimeoutException) as error:

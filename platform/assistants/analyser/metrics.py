@@ -63,7 +63,7 @@ def measured(*parts: dict[str, int | float] | dict[str, float] | dict[str, float
 def plain_topic(text: str) -> Topic:
     frequent = _frequent(text)
     first = sentences_of(text)[0]
-    return Topic(topic=", ".join(frequent[:3]) or first[:80], keywords=frequent)
+    return Topic(topic=", ".join(frequent[:3])[:300] or first[:80], keywords=frequent)
 
 
 def plain_sentiment(text: str) -> Sentiment:
