@@ -135,6 +135,7 @@ def test_nonsense_of_the_model_is_replaced_and_told(engine_on: EngineOn, thread:
 def test_a_step_that_takes_too_long_is_replaced_and_told(
     engine_on: EngineOn, thread: Thread, settings: Settings
 ) -> None:
+    settings.OPENAI_API_KEY = "counted for this test alone"
     settings.ANALYSIS_STEP_LIMIT = 1.0
     with engine_on("demo-model+hangx1") as engine:
         run, analysis = analysed(engine, thread, TEXT)

@@ -212,10 +212,15 @@ def test_an_outline_in_another_form_is_replaced(alices_program: Program, engine_
 
 
 def test_progress_is_what_is_done(
-    alices_program: Program, engine_on: EngineOn, alice: User, signed_in: Callable[[User], Client]
+    alices_program: Program,
+    engine_on: EngineOn,
+    alice: User,
+    signed_in: Callable[[User], Client],
+    settings: Settings,
 ) -> None:
     """The model takes four seconds for the outline and for one section, and none for the others."""
     config = {"target_length": 750}
+    settings.OPENAI_API_KEY = "counted for this test alone"
     with engine_on("demo-model+waitx2=4") as engine:
         task, thread = begin(alices_program, mode="auto", config=config)
         ended = engine.start(task)
@@ -255,6 +260,7 @@ def test_a_worker_that_is_killed_leaves_the_rest_to_another(
     resume(alices_program, task, {"go_on": True})
     env = {
         "OPENAI_BASE_URL": demo_model.base_url,
+        "OPENAI_API_KEY": task,  # the endpoint counts for each key how often it still hangs
         "COUNTERSIGN_RUN_LEASE": "2",
         "COUNTERSIGN_RUN_HEARTBEAT": "0.5",
     }
