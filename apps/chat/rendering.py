@@ -74,7 +74,9 @@ class Page:
         """A query for each kind of row that the batch is about."""
         known = self._turns.runs
         changed = {
-            UUID(event["run_id"]) for event in batch if event["event"] == "run" or self._is_news(event)
+            UUID(event["run_id"])
+            for event in batch
+            if event["event"] in ("run", "progress") or self._is_news(event)
         }
         if moves_composer:  # a run that is asked to stop says so in its row only
             changed |= {run.pk for run in known.values() if run.is_active}
@@ -182,7 +184,8 @@ def _subject(event: Event) -> tuple[str, Any]:
 
 def _moves_composer(event: Event) -> bool:
     """The composer is about who is waited for: that an approved call begins or ends is nothing to it."""
-    return event["event"] == "run" or (event["event"] == "tool_call" and event["data"]["state"] not in QUIET)
+    is_quiet = event["event"] == "tool_call" and event["data"]["state"] in QUIET
+    return event["event"] in ("run", "progress", "tool_call") and not is_quiet
 
 
 def _token(event: Event) -> Frame:

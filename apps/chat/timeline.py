@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from runtime.decisions import AnswerForm
 from runtime.models import UNSETTLED, Message, Role, Run, RunStatus, Thread, ToolCall
+from runtime.schemas import RunProgress
 
 from apps.chat.cards import Card
 from apps.chat.tail import OpenMessage, read_tail
@@ -186,6 +187,11 @@ class Composer:
     @property
     def is_active(self) -> bool:
         return self.run is not None
+
+    @property
+    def progress(self) -> RunProgress | None:
+        """Of the run at work, where its graph counts."""
+        return self.run.progress if self.run is not None and self.status == "running" else None
 
 
 def composer_of(thread: Thread) -> Composer:

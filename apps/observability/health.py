@@ -84,10 +84,11 @@ MIGRATIONS = Check("migrations", probes.migrations, within=2.0)
 REDIS = Check("redis", probes.redis, within=1.5)
 WORKERS = Check("workers", probes.workers, within=1.5)
 NOTIFIER = Check("notifier", probes.notifier, within=1.5)
+BATCHES = Check("batches", probes.batches, within=1.5)
 MODEL = Check("model", probes.model, within=probes.MODEL_TIMEOUT + 0.5, keep=10.0)
 
 ESSENTIAL = (DATABASE, MIGRATIONS)  # without these no page can be answered
-ALL = (*ESSENTIAL, REDIS, WORKERS, NOTIFIER, MODEL)
+ALL = (*ESSENTIAL, REDIS, WORKERS, NOTIFIER, BATCHES, MODEL)
 READY_WAIT = 0.7  # seconds the parts that are not essential may hold up an answer to /health/ready
 
 

@@ -67,16 +67,25 @@ def workers() -> str:
 
 def notifier() -> str:
     """Whether somebody sends the notifications that wait. Where none do, nobody has to."""
-    fresh = _fresh(jobs.QUEUE)
+    return _served_if_needed(jobs.QUEUE, "notifications")
+
+
+def batches() -> str:
+    """Whether somebody performs the items of batches that wait. Where none do, nobody has to."""
+    return _served_if_needed(runs.BATCH, "items of batches")
+
+
+def _served_if_needed(queue_name: str, what: str) -> str:
+    fresh = _fresh(queue_name)
     if fresh:
         return _running(fresh)
-    count = _waiting(jobs.QUEUE)
+    count = _waiting(queue_name)
     if count:
         raise ProbeFailed(
-            f"{count} notifications wait, and no worker is there for the queue {jobs.QUEUE}. "
-            f"Start one: manage.py worker --queue {jobs.QUEUE}."
+            f"{count} {what} wait, and no worker is there for the queue {queue_name}. "
+            f"Start one: manage.py worker --queue {queue_name}."
         )
-    return f"nothing waits; no worker for the queue {jobs.QUEUE}"
+    return f"nothing waits; no worker for the queue {queue_name}"
 
 
 def _fresh(queue_name: str) -> list[float]:

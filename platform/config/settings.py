@@ -141,10 +141,19 @@ RQ_SHOW_ADMIN_LINK = False  # its views let any staff user in; apps.observabilit
 # graph id -> dotted path of a compiled graph, or of a function that returns one.
 COUNTERSIGN_GRAPHS = {
     "shop": "assistants.shop.graph:build",
+    "analyser": "assistants.analyser.graph:build",
+    "writer": "assistants.writer.graph:build",
     **env.mapping("COUNTERSIGN_GRAPHS", {}),
 }
-# Whose runs tasks of the API are that name no assistant: its id, or its graph's. Empty: the first by name.
+# Whose runs tasks of the API are without an assistant: its id, or its graph's. Empty: the writer, else the first.
 TASK_ASSISTANT = env.text("COUNTERSIGN_TASK_ASSISTANT")
+TASK_GRAPH = "writer"  # the same, where that says nothing and there is one
+# Whose runs the API's analyses are: its id, or its graph's.
+ANALYSIS_ASSISTANT = env.text("COUNTERSIGN_ANALYSIS_ASSISTANT", "analyser")
+# Seconds one step of an analysis may take; and what enriches analyses: an HTTP service that is told the entities.
+ANALYSIS_STEP_LIMIT = env.seconds("COUNTERSIGN_ANALYSIS_STEP_LIMIT", 60.0)
+ANALYSIS_ENRICH_URL = env.url("COUNTERSIGN_ANALYSIS_ENRICH_URL")
+ANALYSIS_ENRICH_TOKEN = env.text("COUNTERSIGN_ANALYSIS_ENRICH_TOKEN")
 # Whether a graph may call tools that are neither recorded nor judged.
 COUNTERSIGN_ALLOW_UNGATED_TOOLS = env.boolean("COUNTERSIGN_ALLOW_UNGATED_TOOLS", False)
 # The ports of runtime: who judges a tool call, and who decides on one that waits.
@@ -176,11 +185,13 @@ RUN_TOKEN_LIMIT = env.integer("COUNTERSIGN_RUN_TOKEN_LIMIT", 500_000, minimum=1)
 RUN_TOOL_CALL_LIMIT = env.integer("COUNTERSIGN_RUN_TOOL_CALL_LIMIT", 100, minimum=1)
 STORE_ITEMS_EACH = env.integer("COUNTERSIGN_STORE_ITEMS_EACH", 10_000, minimum=0)  # of one person
 USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # under way at once
+USER_BATCH_LIMIT = env.integer("COUNTERSIGN_USER_BATCH_LIMIT", 200, minimum=1)  # items of batches, at once
 QUEUE_LIMIT = env.integer("COUNTERSIGN_QUEUE_LIMIT", 1000, minimum=1)  # runs that wait for a worker
 # What a message does while a tool call of its thread waits for a decision.
 WHEN_WAITING = env.choice("COUNTERSIGN_WHEN_WAITING", "refuse", ["refuse", "queue", "withdraw"])
 WORKERS = env.integer("COUNTERSIGN_WORKERS", 2, minimum=1)  # processes that `manage.py up` starts
 WORKER_CONCURRENCY = env.integer("COUNTERSIGN_WORKER_CONCURRENCY", 200, minimum=1)
+BATCH_CONCURRENCY = env.integer("COUNTERSIGN_BATCH_CONCURRENCY", 8, minimum=1)  # in a worker of batches
 MODEL_CONNECT_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_CONNECT_TIMEOUT", 5.0)
 MODEL_IDLE_TIMEOUT = env.seconds("COUNTERSIGN_MODEL_IDLE_TIMEOUT", 30.0)  # first token, and between two
 MODEL_TIME_LIMIT = env.seconds("COUNTERSIGN_MODEL_TIME_LIMIT", 300.0)  # one call, whole

@@ -1,4 +1,4 @@
-"""The people and orders of the demo."""
+"""The assistants of a new installation, and the people and orders of the demo."""
 
 from __future__ import annotations
 
@@ -14,6 +14,46 @@ class Person:
     is_staff: bool = False
     is_superuser: bool = False
 
+
+@dataclass(frozen=True)
+class AssistantSeed:
+    graph: str
+    name: str
+    description: str
+    starters: tuple[str, ...]
+    """At most four."""
+
+
+ASSISTANTS = (
+    AssistantSeed(
+        "shop",
+        "Shop assistant",
+        "Looks orders up, refunds them and writes e-mails. A person approves refunds and e-mails.",
+        (
+            "Where is order 1042?",
+            "Refund order 1042",
+            "E-mail bob@example.com that order 1042 is on its way",
+            "Tell me a long story",
+        ),
+    ),
+    AssistantSeed(
+        "analyser",
+        "Text analyser",
+        "Says of a text what it is about, in which mood it is written, whom it names, and what it says in short.",
+        (
+            "Yesterday Ada Lovelace visited the engine of Charles Babbage in London. She was delighted: the machine "
+            "was fast and the people were friendly. Her notes will be printed in September.",
+            "The parcel came late and the box was broken. Maria Keller was angry, and the answer of the Parcel "
+            "Company was slow. She will never order there again.",
+        ),
+    ),
+    AssistantSeed(
+        "writer",
+        "Writer",
+        "Proposes an outline, and writes the text when you have confirmed or changed it.",
+        ("The history of tea", "Why bicycles stay upright", "A short guide to good questions"),
+    ),
+)
 
 PEOPLE = (
     Person("alice", groups=(roles.CHAT_USERS,)),

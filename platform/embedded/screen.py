@@ -42,7 +42,7 @@ def servers_line(stack: Stack) -> str:
 
 def programs_line(stack: Stack, workers: int) -> str:
     model = ", demo model" if stack.has_demo_model else ""
-    return f"web, {workers} worker{'' if workers == 1 else 's'}, notifier{model}"
+    return f"web, {workers} worker{'' if workers == 1 else 's'}, batch worker, notifier{model}"
 
 
 def summary(stack: Stack) -> str:

@@ -1,4 +1,4 @@
-"""What a new installation starts with: the shop's assistant and its rules, and on request demo people and orders.
+"""What a new installation starts with: the assistants and the shop's rules, and on request demo people and orders.
 
 Everything is made only where it is missing, so what an operator changed stays changed.
 """
@@ -21,15 +21,9 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from runtime.models import Assistant, assistant_id_for
 
 from embedded import paths
-from embedded.demo_data import ORDERS, PEOPLE, Person
+from embedded.demo_data import ASSISTANTS, ORDERS, PEOPLE, AssistantSeed, Person
 
-GRAPH = "shop"
-STARTERS = [
-    "Where is order 1042?",
-    "Refund order 1042",
-    "E-mail bob@example.com that order 1042 is on its way",
-    "Tell me a long story",
-]
+SHOP = "shop"
 RULES = {"refund_order": "Refunds wait for an approver", "send_email": "E-mails wait for an approver"}
 SEEDED_PASSWORD = "demo-password-seeded"  # noqa: S105 (a file name: digest of the password last given out)
 
@@ -48,11 +42,12 @@ class Seeded:
 def seed(home: Path, *, demo: bool) -> Seeded:
     """Makes what is missing. Safe to repeat.
 
-    The rules come with the assistant and with the demo, not at every start: a rule that an operator deleted is
+    The rules come with the shop's assistant and with the demo, not at every start: a rule that an operator deleted is
     not brought back in production, and without a rule the sensitive tools are refused.
     """
-    made = Seeded(assistants=_make_assistant())
-    if made.assistants or demo:
+    has_shop = Assistant.objects.filter(id=assistant_id_for(SHOP)).exists()
+    made = Seeded(assistants=sum(map(_make_assistant, ASSISTANTS)))
+    if demo or not has_shop:
         made.rules = _make_rules()
     if demo:
         made.people = _make_people(home)
@@ -60,15 +55,10 @@ def seed(home: Path, *, demo: bool) -> Seeded:
     return made
 
 
-def _make_assistant() -> int:
+def _make_assistant(seed: AssistantSeed) -> int:
+    wanted = {"name": seed.name, "description": seed.description, "starters": list(seed.starters)}
     _, is_new = Assistant.objects.get_or_create(
-        id=assistant_id_for(GRAPH),
-        defaults={
-            "graph_id": GRAPH,
-            "name": "Shop assistant",
-            "description": "Looks orders up, refunds them and writes e-mails. A person approves refunds and e-mails.",
-            "starters": STARTERS,
-        },
+        id=assistant_id_for(seed.graph), defaults={"graph_id": seed.graph, **wanted}
     )
     return int(is_new)
 

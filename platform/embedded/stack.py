@@ -21,6 +21,7 @@ from embedded.valkey import Valkey
 
 WORKER_QUEUE = "interactive"
 JOBS_QUEUE = "maintenance"  # notifications
+BATCH_QUEUE = "batch"  # runs that nobody waits for
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green
 HEALTH_INTERVAL = 0.1  # seconds
 WORKER_DRAIN = 2.0  # seconds runs have to end a step when Ctrl-C is pressed; the rest is handed back
@@ -111,6 +112,7 @@ class Stack:
 
     def _workers(self) -> list[Program]:
         queues = {f"worker-{number}": WORKER_QUEUE for number in range(1, settings.WORKERS + 1)}
+        queues["batch-worker"] = BATCH_QUEUE
         queues["notifier"] = JOBS_QUEUE
         return [
             self._program(name, "manage.py", "worker", "--queue", queue, stop_within=WORKER_STOP)

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
-from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyRuns
-from runtime.models import ACTIVE, UNSETTLED, Run, RunStatus, Thread, ToolState
+from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyInBatches, TooManyRuns
+from runtime.models import ACTIVE, UNSETTLED, Run, RunQueue, RunStatus, Thread, ToolState
 
 WhenBusy = Literal["enqueue", "reject", "interrupt", "rollback"]
 """A turn is under way: wait for its end; refuse; stop it and begin; stop it and begin where it began."""
@@ -20,13 +20,28 @@ WhenWaiting = Literal["refuse", "queue", "withdraw"]
 
 def check_limits(user: User) -> None:
     """Raises TooManyRuns or QueueFull, both of which say when to try again."""
-    active = Run.objects.filter(status__in=ACTIVE).aggregate(
+    active = Run.objects.filter(status__in=ACTIVE, queue=RunQueue.INTERACTIVE).aggregate(
         own=Count("pk", filter=Q(user=user)), pending=Count("pk", filter=Q(status=RunStatus.PENDING))
     )
     if active["own"] >= settings.USER_RUN_LIMIT:
         raise TooManyRuns
     # Messages that wait for their own thread are nobody's load; telling them apart is dear, so it comes second.
-    if active["pending"] >= settings.QUEUE_LIMIT and Run.objects.claimable().count() >= settings.QUEUE_LIMIT:
+    if active["pending"] >= settings.QUEUE_LIMIT and _claimable() >= settings.QUEUE_LIMIT:
+        raise QueueFull
+
+
+def _claimable() -> int:
+    return Run.objects.claimable().filter(queue=RunQueue.INTERACTIVE).count()
+
+
+def check_batch_limits(user: User) -> None:
+    """The same for runs that nobody waits for, which are counted apart."""
+    active = Run.objects.filter(status__in=ACTIVE, queue=RunQueue.BATCH).aggregate(
+        own=Count("pk", filter=Q(user=user)), pending=Count("pk", filter=Q(status=RunStatus.PENDING))
+    )
+    if active["own"] >= settings.USER_BATCH_LIMIT:
+        raise TooManyInBatches
+    if active["pending"] >= settings.QUEUE_LIMIT:
         raise QueueFull
 
 

@@ -53,6 +53,16 @@ class TooManyRuns(RuntimeRefusal):
     message = _("You have too many turns under way. Wait until one of them ends, or stop one.")
 
 
+class TooManyInBatches(RuntimeRefusal):
+    """This person has as many items of batches under way as one person may."""
+
+    status = 429
+    retry_after = 30
+    message = _(
+        "You have too many items of batches under way. Wait until some of them end, or cancel a batch."
+    )
+
+
 class QueueFull(RuntimeRefusal):
     """More work waits than the workers get done."""
 

@@ -18,7 +18,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
-from langgraph.errors import GraphRecursionError
+from langgraph.errors import GraphRecursionError, NodeTimeoutError
 from pydantic import SecretStr, model_validator
 
 from runtime.exceptions import (
@@ -184,6 +184,8 @@ def explain(error: BaseException) -> str:
             return _("The model endpoint answered %(status)s. Try again.") % {"status": error.status_code}
         case openai.APIError():
             return _("The model endpoint sent something that can't be read. Try again.")
+        case NodeTimeoutError():
+            return _("A step of the assistant took too long and was stopped. Try again.")
         case GraphRecursionError():
             return _("The assistant took more steps than are allowed and was stopped. Ask for less at once.")
         case _:

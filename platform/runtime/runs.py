@@ -23,7 +23,7 @@ from rq.serializers import JSONSerializer
 from runtime import admission, audit, idempotency, ledger, masking, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
-from runtime.models import Assistant, Message, Role, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Assistant, Message, Role, Run, RunQueue, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 from runtime.said import said_in, title_of
 from runtime.schemas import RunFields
@@ -34,11 +34,15 @@ logger = logging.getLogger(__name__)
 # RQ wakes a worker by this path. A string: the web never imports the engine's worker half.
 EXECUTE_RUN = "runtime.worker.execute_run"
 QUEUE = "interactive"
+BATCH = "batch"  # of runs that nobody waits for
 STOP_CHANNEL = "runs:stop"
 ROOM_KEY = "runs:room"  # written to see whether Redis takes anything
 RECONCILE_AFTER = timedelta(seconds=2)  # a run this young is on its way to its worker
 
 GRAPH = "graph_id"  # in a thread's metadata from the first time on that a program runs it
+
+Wanted = tuple[UUID, str]
+"""A run to wake a worker for, and its queue."""
 
 fields_of_resume: ContextVar[RunFields | None] = ContextVar("fields_of_resume", default=None)
 """Set around a decision by who wants the run that it resumes to have these; else it inherits."""
@@ -92,7 +96,10 @@ def create_run(
     thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     stopped: list[Run] = []
     if command is None:
-        admission.check_limits(user)
+        if fields and fields.get("queue") == RunQueue.BATCH:
+            admission.check_batch_limits(user)
+        else:
+            admission.check_limits(user)
         admission.meet_waiting(thread, when_waiting or cast(WhenWaiting, settings.WHEN_WAITING))
         stopped = admission.runs_to_stop(thread, when_busy)
     for run in stopped:
@@ -120,7 +127,7 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     """The run and its human messages, in a transaction that holds the thread; its worker is woken after that."""
     run_id = uuid4()
     # First of what follows the commit: whoever waits, waits for the worker.
-    transaction.on_commit(lambda: enqueue([run_id]))
+    transaction.on_commit(lambda: enqueue([(run_id, fields.get("queue", QUEUE))]))
     waiting = (
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
@@ -148,6 +155,9 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     return run
 
 
+KEPT_BY_RESUMES = ("metadata", "config", "context", "options", "queue", "batch")
+
+
 def _masked(fields: dict[str, Any]) -> dict[str, Any]:
     """Without secrets. What the graph gets from a program, and a tool may be called with, is sealed beside it."""
     given = [name for name in ("input", "config", "context", "metadata") if fields.get(name) is not None]
@@ -162,7 +172,7 @@ def _masked(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _inherited(waiting: Run) -> dict[str, Any]:
     """What the run that goes on has of the one that waited."""
-    return {name: getattr(waiting, name) for name in ("metadata", "config", "context", "options")}
+    return {name: getattr(waiting, name) for name in KEPT_BY_RESUMES}
 
 
 @transaction.atomic(savepoint=False)
@@ -208,18 +218,18 @@ def _stop_before_resuming(run: Run) -> bool:
     return True
 
 
-def enqueue(run_ids: Iterable[UUID]) -> None:
+def enqueue(wanted: Iterable[Wanted]) -> None:
     """Wakes a worker for each run. What Redis does not take, reconcile() brings again."""
     testpoint("before_enqueue")
-    for run_id in run_ids:
+    for run_id, name in wanted:
         try:
-            queue().enqueue(EXECUTE_RUN, str(run_id), job_id=job_id(run_id), description=f"run {run_id}")
+            queue(name).enqueue(EXECUTE_RUN, str(run_id), job_id=job_id(run_id), description=f"run {run_id}")
         except RedisError:
             logger.warning("run not enqueued", extra={"action": "run_not_enqueued", "run_id": str(run_id)})
 
 
-def queue() -> Queue:
-    return Queue(QUEUE, connection=redis_client(), default_timeout=-1, serializer=JSONSerializer)
+def queue(name: str = QUEUE) -> Queue:
+    return Queue(name, connection=redis_client(), default_timeout=-1, serializer=JSONSerializer)
 
 
 def job_id(run_id: UUID) -> str:
@@ -243,13 +253,13 @@ def reconcile() -> Mended:
     taken_over = _take_over()
     pending = Run.objects.claimable().filter(created_at__lt=Now() - RECONCILE_AFTER)
     suspected = Run.objects.suspects().filter(status=RunStatus.PENDING).count()
-    due = list(pending.unsuspected().order_by("created_at").values_list("pk", flat=True)[:500])
+    due = list(pending.unsuspected().order_by("created_at").values_list("pk", "queue")[:500])
     try:
         if due:  # a Redis that is full hands out no jobs either
             redis_client().set(ROOM_KEY, "", px=1)
         forgotten = _not_queued(due)
     except RedisError:
-        return Mended(taken_over, 0, due, suspected)
+        return Mended(taken_over, 0, [run_id for run_id, _name in due], suspected)
     enqueue(forgotten)
     return Mended(taken_over, len(forgotten), [], suspected)
 
@@ -294,16 +304,14 @@ def _end_expired(run: Run, status: str, *, error: str = "", error_type: str = ""
     run.finish(status, error=error, error_type=error_type)
 
 
-def _not_queued(run_ids: list[UUID]) -> list[UUID]:
-    if not run_ids:
-        return []
+def _not_queued(due: list[Wanted]) -> list[Wanted]:
     # Not those in the intermediate queue: what a worker took before it died stays there for a minute.
-    queued = set(queue().job_ids)
-    return [run_id for run_id in run_ids if job_id(run_id) not in queued]
+    queued = {id for name in {name for _run_id, name in due} for id in queue(name).job_ids}
+    return [(run_id, name) for run_id, name in due if job_id(run_id) not in queued]
 
 
-def next_of(thread_id: UUID) -> list[UUID]:
+def next_of(thread_id: UUID) -> list[Wanted]:
     """The run of the thread whose turn it is now, if any."""
     if not Run.objects.filter(thread=thread_id, status=RunStatus.PENDING).exists():  # as nearly always
         return []
-    return list(Run.objects.claimable().filter(thread=thread_id).values_list("pk", flat=True)[:1])
+    return list(Run.objects.claimable().filter(thread=thread_id).values_list("pk", "queue")[:1])

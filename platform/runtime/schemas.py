@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
+from uuid import UUID
 
 EventName = Literal[
     "run",  # a run's status changed
@@ -11,6 +12,7 @@ EventName = Literal[
     "snapshot",  # all its text so far: sent when the log was lost and begun again
     "message",  # a whole message is in the database
     "tool_call",  # a tool call's row changed
+    "progress",  # a graph that counts came further: `RunProgress`
     "wire",  # what a program asked to be streamed, in its own words: `WireData`
     "reset",  # the reader's cursor is no longer in the log: render from the database and go on from `id`
 ]
@@ -62,6 +64,15 @@ class RunOptions(TypedDict, total=False):
     """It was stopped, and the next run begins where this one's turn began."""
 
 
+class RunProgress(TypedDict):
+    """How far a graph is that counts what it does."""
+
+    done: int
+    total: int
+    steps: list[str]
+    """Those that are done, by the names their nodes give them."""
+
+
 class RunFields(TypedDict, total=False):
     """What a run keeps for the program that began it; a run that resumes it inherits them."""
 
@@ -69,6 +80,8 @@ class RunFields(TypedDict, total=False):
     config: dict[str, Any]
     context: Any
     options: RunOptions
+    queue: str
+    batch: UUID
 
 
 class WireData(TypedDict, total=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pytest_django import DjangoAssertNumQueries
-from runtime.models import Thread, ToolState
+from runtime.models import Run, Thread, ToolState
 
 from apps.chat.rendering import Page
 from tests.chat.conftest import Worker
@@ -76,3 +76,18 @@ def test_a_run_begun_since_is_looked_up(worker: Worker, thread: Thread) -> None:
 
     assert page.needs_rows(streamed)
     assert items(page.frames_of(streamed), "message-")
+
+
+def test_progress_is_drawn_in_the_composer_and_takes_no_open_message_away(
+    worker: Worker, thread: Thread
+) -> None:
+    run = worker.begin()
+    page = Page(thread.pk)
+    Run.objects.filter(pk=run.pk).update(progress={"done": 1, "total": 3, "steps": ["a"]})
+    worker.announce("progress", run, done=1, total=3)
+
+    frames = page.frames_of(worker.log()[-1:])
+
+    assert [frame.get("morph") for frame in frames] == ["composer", None]
+    assert "Working: 1 of 3 done…" in frames[0]["content"]
+    assert not any("clear" in frame for frame in frames)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -20,7 +21,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from runtime import runs
-from runtime.models import Assistant, Thread
+from runtime.models import Assistant, RunQueue, Thread
 from schemathesis import checks
 
 from tests.support.demo import DemoModel
@@ -60,8 +61,14 @@ def ids(shared_product: Product, assistant: Assistant, person: Callable[..., Use
     alice = person("alice", *everybody, staff=True)
     thread = Thread.objects.create(owner=alice, assistant=assistant)
     run = runs.send_message(thread, alice, "Hello")
+    batch = uuid4()
+    own = Thread.objects.create(owner=alice, assistant=assistant)
+    runs.send_message(own, alice, "A text.", fields={"queue": RunQueue.BATCH, "batch": batch})
     text = keys.create_key(alice, "fuzz", tuple(Scope), timezone.timedelta(days=1))[1]
-    return {"key": text, "session_id": str(thread.pk), "task_id": str(run.pk)}
+    return {"key": text, "session_id": str(thread.pk), "task_id": str(run.pk)} | {
+        "analysis_id": str(run.pk),
+        "batch_id": str(batch),
+    }
 
 
 @schema.given(is_real=st.booleans())

@@ -8,6 +8,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from accounts.models import User
@@ -16,7 +17,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rq import Worker
 from rq.utils import now, utcformat
-from runtime import jobs
+from runtime import jobs, runs
 from runtime import redis_client as redis_module
 from runtime.redis_client import redis_client
 
@@ -93,7 +94,15 @@ def get(client: Client, path: str = "/health") -> SimpleNamespace:
 def test_it_is_ok_when_everything_answers(client: Client, all_well: Endpoint) -> None:
     answer = get(client)
     assert (answer.code, answer.status) == (200, "ok")
-    assert set(answer.states) == {"database", "migrations", "redis", "workers", "notifier", "model"}
+    assert set(answer.states) == {
+        "database",
+        "migrations",
+        "redis",
+        "workers",
+        "notifier",
+        "batches",
+        "model",
+    }
     assert all_well.key == "Bearer sk-secret"
 
 
@@ -164,6 +173,22 @@ def test_it_tells_that_nobody_sends_what_waits_to_be_sent(
     assert get(client).states["notifier"] == "failed"
     register_worker("notifier", queue="maintenance")
     assert get(client).states["notifier"] == "ok"
+
+
+@pytest.mark.usefixtures("all_well")
+def test_it_tells_that_nobody_performs_the_batches_that_wait(
+    client: Client, operator: User, signed_in: Callable[[User], Client], register_worker: Callable[..., None]
+) -> None:
+    assert get(client).states["batches"] == "ok"  # nothing waits
+    runs.enqueue([(uuid4(), runs.BATCH)])
+
+    answer = get(signed_in(operator))
+
+    assert (answer.code, answer.status, answer.states["batches"]) == (503, "degraded", "failed")
+    assert "1 items of batches wait" in answer.body["checks"]["batches"]["detail"]
+    assert "manage.py worker --queue batch" in answer.body["checks"]["batches"]["detail"]
+    register_worker("batch-worker", queue="batch")
+    assert get(client).states["batches"] == "ok"
 
 
 @pytest.mark.usefixtures("endpoint", "redis_down")

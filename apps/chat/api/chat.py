@@ -65,7 +65,8 @@ def _begin(request: HttpRequest, said: NewMessage) -> tuple[RunWatch, bool]:
     return watching.watch_run(request, run, cursor), is_again
 
 
-async def _outcome_within(watch: RunWatch, timeout: float) -> HttpResponse:
+async def ended_within(watch: RunWatch, timeout: float) -> bool:
+    """Waits for the run's end at most so long. False when whoever waits may not be told any more."""
     with watching.counted(watch.caller.user):
         try:
             async with asyncio.timeout(timeout), aclosing(watching.batches(watch)) as log:
@@ -73,7 +74,11 @@ async def _outcome_within(watch: RunWatch, timeout: float) -> HttpResponse:
                     pass
         except TimeoutError:
             pass
-    if not (await in_database(watching.standing, watch)).may_watch:
+    return (await in_database(watching.standing, watch)).may_watch
+
+
+async def _outcome_within(watch: RunWatch, timeout: float) -> HttpResponse:
+    if not await ended_within(watch, timeout):
         return refused(Unauthenticated())
     outcome = await in_database(shapes.outcome, watch.run.pk)
     if outcome.status in GOES_ON:

@@ -133,6 +133,8 @@ def _one(
             return _end(UUID(event["run_id"]), data["status"], event["id"])
         case "run":
             return Told("run", {**run, "session_id": str(thread_id), **data}, event["id"])
+        case "progress":
+            return Told("progress", {**run, "session_id": str(thread_id), **data}, event["id"])
         case "message_started" | "snapshot":
             text = data.get("text", "")
             return Told("message_started", {**run, "message_id": data["key"], "text": text}, event["id"])

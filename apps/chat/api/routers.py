@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ninja import Router
 
-from apps.chat.api import chat, sessions, tasks
+from apps.chat.api import analyses, batches, chat, sessions, tasks
 
 router = Router()
-for each in (chat.router, tasks.router, sessions.router):
+for each in (chat.router, tasks.router, batches.router, analyses.router, sessions.router):
     router.add_router("", each)

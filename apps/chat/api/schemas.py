@@ -152,11 +152,12 @@ class ToolCalls(Schema):
 class Progress(Schema):
     """Only what is counted: null where nobody knows."""
 
-    steps: int | None = Field(description="Graphs do not say how many they will take: null.")
+    steps: int | None = Field(description="How many there are, where the graph counts them; else null.")
+    steps_done: int | None = Field(description="Of these.")
     tool_calls: ToolCalls
     messages: int = Field(description="Of the assistant, so far.")
     fraction: float | None = Field(
-        description="1 when it is done; before that nobody knows how long it will take."
+        description="1 when it is done; before that the share of its steps, or null where nobody counts."
     )
 
 

@@ -19,6 +19,7 @@ from runtime.models import (
     Thread,
     ToolCall,
 )
+from runtime.schemas import RunProgress
 
 from apps.chat.api.schemas import (
     Failure,
@@ -134,8 +135,20 @@ def _progress(runs: Sequence[Run], messages: int) -> Progress:
         done=sum(state not in TOOL_TRANSITIONS for state in states),
         waiting=sum(state in UNSETTLED for state in states),
     )
-    is_done = runs[-1].status == RunStatus.SUCCESS
-    return Progress(steps=None, tool_calls=calls, messages=messages, fraction=1.0 if is_done else None)
+    counted = next((run.progress for run in reversed(runs) if run.progress), None)
+    return Progress(
+        steps=counted["total"] if counted else None,
+        steps_done=counted["done"] if counted else None,
+        tool_calls=calls,
+        messages=messages,
+        fraction=_fraction(runs[-1], counted),
+    )
+
+
+def _fraction(run: Run, counted: RunProgress | None) -> float | None:
+    if run.status == RunStatus.SUCCESS:
+        return 1.0
+    return round(counted["done"] / counted["total"], 2) if counted and counted["total"] else None
 
 
 def live_runs(thread: Thread) -> list[Run]:

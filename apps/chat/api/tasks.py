@@ -19,6 +19,7 @@ from runtime import decisions, runs
 from runtime.models import UNSETTLED, CallKind, Role, Run, RunStatus, ToolCall
 from runtime.schemas import Decision, RunFields
 
+from apps.chat import assistants
 from apps.chat.api import shapes
 from apps.chat.api.doors import CantBeDone, answered, caller, get_task, once, path_of_task, say
 from apps.chat.api.schemas import Judgement, NewTask, Resume, Task, answers
@@ -31,10 +32,15 @@ FAILED = (RunStatus.ERROR, RunStatus.TIMEOUT)
 @router.post("/tasks", response=answers({202: Task}, 409, 413), summary="Begin a task")
 def begin(request: HttpRequest, wanted: NewTask) -> HttpResponse:
     """Answers at once. `events` streams what comes of it, `Location` is where to ask how it stands."""
-    name = wanted.assistant or settings.TASK_ASSISTANT or None
+    name = wanted.assistant or settings.TASK_ASSISTANT or _writer()
     fields = _fields(wanted)
     start = partial(say, caller(request).user, _brief(wanted), assistant=name, fields=fields)
     return _accepted(once(request, start).run)
+
+
+def _writer() -> str | None:
+    """The graph that is there for tasks, where it is offered."""
+    return settings.TASK_GRAPH if assistants.named(settings.TASK_GRAPH) else None
 
 
 @router.get(
@@ -123,6 +129,8 @@ def _try_again(caller: Caller, task: Run) -> Run:
     if said is None:
         raise CantBeDone(_("Nobody said anything to begin this task: begin a new one."))
     fields: RunFields = {"metadata": first.metadata or {}, "config": first.config or {}}
+    if first.options is not None:  # the state it leaves is read by the program that began it
+        fields["options"] = {"stream_mode": []}
     return runs.send_message(
         first.thread, caller.user, said.content, assistant=first.assistant, fields=fields
     )

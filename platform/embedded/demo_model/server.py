@@ -31,6 +31,7 @@ class ChatRequest:
     model: str
     messages: list[Message]
     offered: frozenset[str]
+    forced: str
     stream: bool
     include_usage: bool
     parallel: bool
@@ -44,6 +45,7 @@ class ChatRequest:
             model=_field(body, "model", str),
             messages=_messages(body),
             offered=_offered(body),
+            forced=_forced(body),
             stream=bool(body.get("stream")),
             include_usage=bool((body.get("stream_options") or {}).get("include_usage")),
             parallel=body.get("parallel_tool_calls") is not False,
@@ -126,7 +128,7 @@ class Server:
 
 def _completion(chat: ChatRequest, damage: Faults) -> Completion:
     try:
-        turn = read_turn(chat.messages, chat.offered)
+        turn = read_turn(chat.messages, chat.offered, chat.forced)
         prompt_tokens = count_tokens(map(text_of, chat.messages))
     except (AttributeError, KeyError, TypeError) as error:
         raise ApiError(400, "A field of 'messages' is missing or of the wrong type.") from error
@@ -193,6 +195,18 @@ def _offered(body: JSONObject) -> frozenset[str]:
     with suppress(KeyError, TypeError):
         return frozenset(tool["function"]["name"] for tool in body.get("tools") or [])
     raise ApiError(400, "Each of 'tools' needs a function with a name.")
+
+
+def _forced(body: JSONObject) -> str:
+    """The name of the tool that has to be called, if one has to."""
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict):
+        return ""
+    with suppress(KeyError, TypeError):
+        name = str(choice["function"]["name"])
+        if name in _offered(body):
+            return name
+    raise ApiError(400, "'tool_choice' must name one of the tools.")
 
 
 def _field(body: JSONObject, name: str, kind: type) -> Any:

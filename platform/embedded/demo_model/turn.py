@@ -54,6 +54,8 @@ class Turn:
     #: Assistant messages with tool calls since the human message.
     rounds: int = 0
     offered: frozenset[str] = frozenset()
+    #: The tool that has to be called.
+    forced: str = ""
 
     def take(self, tool: str) -> Result | None:
         """The first result of `tool` that was not taken yet."""
@@ -65,12 +67,12 @@ class Turn:
         return None
 
 
-def read_turn(messages: Iterable[Message], offered: frozenset[str] = frozenset()) -> Turn:
+def read_turn(messages: Iterable[Message], offered: frozenset[str] = frozenset(), forced: str = "") -> Turn:
     """The last turn of `messages`.
 
     ApiError 400 where OpenAI refuses: unknown role, tool call without an answer, tool message without a call.
     """
-    turn = Turn(offered=offered)
+    turn = Turn(offered=offered, forced=forced)
     waiting: dict[str, str] = {}  # tool call id -> tool
     answers: dict[str, str] = {}
     for message in messages:
@@ -80,7 +82,7 @@ def read_turn(messages: Iterable[Message], offered: frozenset[str] = frozenset()
             continue
         _close_round(turn, waiting, answers)
         if message["role"] == "user":
-            turn = Turn(text=text_of(message), offered=offered)
+            turn = Turn(text=text_of(message), offered=offered, forced=forced)
         waiting, answers = _open_calls(message), {}
     _close_round(turn, waiting, answers)
     return turn

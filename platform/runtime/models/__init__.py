@@ -10,7 +10,7 @@ string.
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, assistant_id_for
 from runtime.models.request_keys import RequestKey
-from runtime.models.runs import ACTIVE, Run, RunStatus
+from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
 from runtime.models.states import ThreadState
 from runtime.models.store_items import StoreItem
 from runtime.models.threads import Message, Role, Thread, message_key
@@ -37,6 +37,7 @@ __all__ = [
     "RequestKey",
     "Role",
     "Run",
+    "RunQueue",
     "RunStatus",
     "StoreItem",
     "Thread",

@@ -32,6 +32,13 @@ class RunStatus(models.TextChoices):
     CANCELLED = "cancelled", _("stopped")
 
 
+class RunQueue(models.TextChoices):
+    """Whose workers perform it: those of `batch` never keep a person who waits from an answer."""
+
+    INTERACTIVE = "interactive", _("interactive")
+    BATCH = "batch", _("batch")
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def claimable(self) -> RunQuerySet:
         """Pending runs whose turn it is on their thread.
@@ -123,6 +130,17 @@ class Run(models.Model):
     """How a program wants it (`schemas.RunOptions`). Null: a page began it, and nobody streams its steps."""
     hidden_at = models.DateTimeField(_("deleted"), null=True, blank=True)
     """Set when its owner deletes it: no program sees it any more. Its tool calls stay."""
+    queue = models.CharField(
+        _("queue"),
+        max_length=20,
+        choices=RunQueue.choices,
+        default=RunQueue.INTERACTIVE,
+        db_default=RunQueue.INTERACTIVE,
+    )
+    batch = models.UUIDField(_("batch"), null=True, blank=True, editable=False)
+    """The id of the run that began first of those which were asked for together."""
+    progress = models.JSONField(_("progress"), null=True, blank=True)
+    """`schemas.RunProgress`, where its graph counts."""
     attempt = models.PositiveIntegerField(_("attempt"), default=0)
     """Counts claims and fences writes: what an earlier attempt still wants to write is refused."""
     drains = models.PositiveIntegerField(_("given back"), default=0)
@@ -159,6 +177,7 @@ class Run(models.Model):
             models.Index(
                 fields=["user"], name="run_live_by_user", condition=Q(status__in=["pending", "running"])
             ),
+            models.Index(fields=["batch"], name="run_by_batch", condition=Q(batch__isnull=False)),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

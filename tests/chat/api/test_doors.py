@@ -29,8 +29,11 @@ BODIES: dict[str, Any] = {
     "/tasks": {"topic": "Teapots"},
     "/tasks/{task_id}/resume": {"type": "approve"},
     "/reset": {"session_id": str(uuid4())},
+    "/analyze": {"text": "A text to analyse.", "timeout": 0},
+    "/analyze/batch": {"items": [{"text": "A text to analyse."}]},
 }
 STARTS = ["/chat", "/chat/stream", "/tasks"]
+NAMES_NOTHING = ["/tasks", "/analyze", "/analyze/batch"]
 
 
 def operations() -> dict[Operation, Any]:
@@ -49,7 +52,13 @@ OF_SOMEBODY = [operation for operation in ALL if "{" in operation[1]]
 
 
 def filled(path: str, thread: Thread, run: Run) -> str:
-    return path.replace("{session_id}", str(thread.pk)).replace("{task_id}", str(run.pk))
+    names = {
+        "session_id": thread.pk,
+        "task_id": run.pk,
+        "analysis_id": run.pk,
+        "batch_id": run.batch or run.pk,
+    }
+    return path.format_map(names)
 
 
 def test_all_routes_are_looked_at() -> None:
@@ -63,6 +72,11 @@ def test_all_routes_are_looked_at() -> None:
         "/tasks/{task_id}/resume",
         "/history/{session_id}",
         "/reset",
+        "/analyze",
+        "/analyze/{analysis_id}",
+        "/analyze/batch",
+        "/analyze/batch/{batch_id}",
+        "/analyze/batch/{batch_id}/cancel",
     }
 
 
@@ -72,7 +86,7 @@ def test_each_says_all_that_it_may_answer(method: str, path: str) -> None:
 
     expected = {400, 401, 403, 422, 429, 503}
     expected |= {409} if method == "POST" else set()
-    expected |= {404} if path != "/tasks" else set()
+    expected |= {404} if path not in NAMES_NOTHING else set()
     expected |= {413} if path in BODIES else set()
     assert codes - {200, 202} == expected
     assert codes & {200, 202}

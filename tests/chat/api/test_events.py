@@ -31,6 +31,18 @@ def listen(program: Program, thread: Thread, after: str = "") -> list[Any]:
     return program.listen("GET", f"/events/{thread.pk}", **headers)
 
 
+def test_how_far_a_graph_is_that_counts_is_told(
+    alices_program: Program, thread: Thread, worker: Worker
+) -> None:
+    run = worker.begin()
+    worker.announce("progress", run, done=1, total=3)
+    run.finish(RunStatus.SUCCESS)
+
+    told = [data for name, data, _ in listen(alices_program, thread, "0") if name == "progress"]
+
+    assert told == [{"run_id": str(run.pk), "session_id": str(thread.pk), "done": 1, "total": 3}]
+
+
 def test_every_event_comes_once_after_where_the_client_stopped(
     alices_program: Program, thread: Thread, worker: Worker
 ) -> None:

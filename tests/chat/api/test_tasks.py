@@ -69,6 +69,7 @@ def test_its_progress_is_what_can_be_counted(alices_program: Program, worker: Wo
     assert (task["status"], task["result"], task["ended_at"]) == ("running", None, None)
     assert task["progress"] == {
         "steps": None,
+        "steps_done": None,
         "tool_calls": {"total": 2, "done": 1, "waiting": 0},
         "messages": 1,
         "fraction": None,

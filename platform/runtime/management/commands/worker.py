@@ -46,4 +46,5 @@ def worker_of(queue: str, concurrency: int | None) -> SlotWorker:
         return JobWorker([queue], connection=connection, concurrency=concurrency or AT_ONCE)
     from runtime.worker import AsyncWorker
 
-    return AsyncWorker([queue], connection=connection, concurrency=concurrency or settings.WORKER_CONCURRENCY)
+    usual = settings.BATCH_CONCURRENCY if queue == runs.BATCH else settings.WORKER_CONCURRENCY
+    return AsyncWorker([queue], connection=connection, concurrency=concurrency or usual)
