@@ -69,6 +69,7 @@ ALL_DOORS = sorted(set(DOORS) - set(READING))
     fallen=ALL_DOORS,
     known_as="ASVS 2.3.5, ASI03",
 )
+@pytest.mark.django_db(transaction=True)  # a socket looks at it from another thread
 def test_47_the_requester_approves(person, waiting):
     requester = person("requester", "Approvers", staff=True)
 
