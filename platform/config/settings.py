@@ -34,7 +34,7 @@ HTTPS = env.boolean("COUNTERSIGN_HTTPS", False)  # behind a TLS proxy that sets 
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "accounts.apps.AdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -95,6 +95,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
+                "accounts.context_processors.sign_in",
                 "embedded.context_processors.demo",
             ],
         },
@@ -224,6 +225,9 @@ AXES_RESET_ON_SUCCESS = True
 SIGN_IN_RATE = env.rate("COUNTERSIGN_SIGN_IN_RATE", "30 per 5 minutes")
 # Proxies in front that add to X-Forwarded-For; with none of them the header is anybody's.
 TRUSTED_PROXIES = env.integer("COUNTERSIGN_TRUSTED_PROXIES", 0)
+
+# Whether staff sign in with an authenticator app beside the password: they have to, may, or it is not offered.
+STAFF_TOTP = env.choice("COUNTERSIGN_STAFF_TOTP", "off", ["off", "optional", "required"])
 
 # Tokens of programs that sign in by name and password.
 ACCESS_TOKEN_SECONDS = env.seconds("COUNTERSIGN_ACCESS_TOKEN_SECONDS", 900.0)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from hashlib import sha256
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from accounts.seal import box
+from cryptography.fernet import InvalidToken
 from django.utils.translation import gettext as _
 
 SALT = b"apps.approvals.notifications"
@@ -18,18 +15,12 @@ class Unreadable(Exception):
 
 
 def sealed(text: str) -> str:
-    return _box().encrypt(text.encode()).decode()
+    return box(SALT).encrypt(text.encode()).decode()
 
 
 def opened(token: str) -> str:
     """Raises Unreadable. Keys in SECRET_KEY_FALLBACKS still open what they sealed."""
     try:
-        return _box().decrypt(token).decode()
+        return box(SALT).decrypt(token).decode()
     except InvalidToken as error:
         raise Unreadable from error
-
-
-def _box() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    digests = (sha256(SALT + str(key).encode()).digest() for key in keys)
-    return MultiFernet([Fernet(urlsafe_b64encode(digest)) for digest in digests])
