@@ -34,9 +34,12 @@ class Half:
     """Where they are going: looked at already, an address of ours."""
 
 
-def enter(request: HttpRequest, user: User, backend: str, to: str) -> bool:
-    """Signs in, or notes the first half: then False, and the factor is to be asked for."""
-    if not user.needs_factor:
+def enter(request: HttpRequest, user: User, backend: str, to: str, *, is_enough: bool = False) -> bool:
+    """Signs in, or notes the first half: then False, and the factor is to be asked for.
+
+    `is_enough`: they have shown elsewhere more than a password.
+    """
+    if is_enough or not user.needs_factor:
         request.session.pop(_NOTE, None)
         login(request, user, backend=backend)
         return True

@@ -90,3 +90,25 @@ class FactorExists(Refusal):
     """Another page set one up meanwhile."""
 
     message = _("This account has an authenticator app by now. Sign in with a code of it.")
+
+
+class NotLetIn(Forbidden):
+    """The provider of single sign-on knows them, and there is no account here that they may use."""
+
+    message = _(
+        "There is no account here for you. Ask an administrator to make one with your e-mail address."
+    )
+
+
+class ProviderAway(Refusal):
+    """The provider of single sign-on can't be reached, or answers nonsense."""
+
+    message = _("The place where you sign in can't be reached right now. Try again in a moment.")
+    status = 502
+
+
+class BadAnswer(Refusal):
+    """What came back from the provider is forged, stale, or of another browser."""
+
+    message = _("This sign-in is not valid, or took too long. Start again.")
+    status = 400

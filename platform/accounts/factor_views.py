@@ -19,6 +19,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts import door, factors
+from accounts.backends import may_use_password
 from accounts.exceptions import Refusal
 from accounts.factor_forms import CodeForm, SetUpForm
 from accounts.models import User
@@ -58,7 +59,7 @@ def set_up(request: HttpRequest) -> HttpResponse:
         return redirect_to_login(request.get_full_path())
     if user.factor_id is not None:
         return redirect("login-code" if half else "factor")
-    asks_password = half is None and user.has_usable_password()
+    asks_password = half is None and user.has_usable_password() and may_use_password(user)
     form = SetUpForm(request.POST or None, request=request, user=user, asks_password=asks_password)
     if request.method == "POST" and form.is_valid():
         try:

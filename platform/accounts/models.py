@@ -86,6 +86,23 @@ class User(AbstractUser):
         return settings.STAFF_TOTP == "required" and (self.is_staff or self.is_superuser)
 
 
+class Identity(models.Model):
+    """Who somebody is at the provider of single sign-on. Linked by accounts.people, and never guessed again."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="identities")
+    issuer = models.TextField()
+    subject = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["issuer", "subject"], name="identity_is_one_person"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} at {self.issuer}"
+
+
 class ApiKey(models.Model):
     """What a program sends to act for its owner, within `scopes`. Made, replaced and ended by accounts.keys."""
 

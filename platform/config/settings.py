@@ -202,7 +202,11 @@ AUDIT_KEY = env.text("COUNTERSIGN_AUDIT_KEY") or str(HOME / "audit-key.pem")
 # --- people -----------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "accounts.backends.PasswordGate",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -228,6 +232,28 @@ TRUSTED_PROXIES = env.integer("COUNTERSIGN_TRUSTED_PROXIES", 0)
 
 # Whether staff sign in with an authenticator app beside the password: they have to, may, or it is not offered.
 STAFF_TOTP = env.choice("COUNTERSIGN_STAFF_TOTP", "off", ["off", "optional", "required"])
+
+# Single sign-on: the address below which the provider has /.well-known/openid-configuration.
+OIDC_ISSUER = env.url("COUNTERSIGN_OIDC_ISSUER")
+OIDC_CLIENT_ID = env.text("COUNTERSIGN_OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.text("COUNTERSIGN_OIDC_CLIENT_SECRET")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise ImproperlyConfigured(
+        "COUNTERSIGN_OIDC_ISSUER needs COUNTERSIGN_OIDC_CLIENT_ID and COUNTERSIGN_OIDC_CLIENT_SECRET. "
+        "Set both, or unset it."
+    )
+OIDC_NAME = env.text("COUNTERSIGN_OIDC_NAME")  # on the button
+OIDC_CREATES_PEOPLE = env.boolean("COUNTERSIGN_OIDC_CREATES_PEOPLE", False)
+# Whether the provider's sign-in is enough where an authenticator app would be asked for.
+OIDC_REPLACES_TOTP = env.boolean("COUNTERSIGN_OIDC_REPLACES_TOTP", False)
+OIDC_GROUPS_CLAIM = env.text("COUNTERSIGN_OIDC_GROUPS_CLAIM", "groups")
+OIDC_GROUPS = env.mapping("COUNTERSIGN_OIDC_GROUPS", {})  # the provider's group -> ours
+# Who may sign in with a password of ours.
+PASSWORD_SIGN_IN = env.choice("COUNTERSIGN_PASSWORD_SIGN_IN", "everybody", ["everybody", "superusers"])
+if PASSWORD_SIGN_IN == "superusers" and not OIDC_ISSUER:  # noqa: S105
+    raise ImproperlyConfigured(
+        "COUNTERSIGN_PASSWORD_SIGN_IN=superusers would lock all others out: set COUNTERSIGN_OIDC_ISSUER first."
+    )
 
 # Tokens of programs that sign in by name and password.
 ACCESS_TOKEN_SECONDS = env.seconds("COUNTERSIGN_ACCESS_TOKEN_SECONDS", 900.0)

@@ -16,6 +16,7 @@ from tests.security import (  # noqa: F401  (each adds its attacks to the list)
     test_objects_and_admin,
     test_second_factor,
     test_secrets_and_data,
+    test_single_sign_on,
     test_sockets_and_streams,
     test_ssrf,
 )

@@ -6,8 +6,16 @@ import logging
 from hashlib import sha256
 from typing import Any
 
-from accounts.models import ApiKey, TokenFamily, User
-from accounts.signals import factor_changed, key_created, key_revoked, key_rotated, token_reused
+from accounts.models import ApiKey, Identity, TokenFamily, User
+from accounts.signals import (
+    factor_changed,
+    identity_linked,
+    key_created,
+    key_revoked,
+    key_rotated,
+    sign_in_refused,
+    token_reused,
+)
 from axes.signals import user_locked_out
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -157,6 +165,17 @@ def audit_lock_out(username: str | None = None, **_: Any) -> None:
 def audit_factor(user: User, change: str, **_: Any) -> None:
     """Who resets another's acts; all else a person does to their own, maybe before they are signed in."""
     append(f"factor.{change}", subject=user, actor=None if change == "reset" else user)
+
+
+@receiver(identity_linked)
+def audit_identity(identity: Identity, **_: Any) -> None:
+    after = {"issuer": identity.issuer, "subject": identity.subject}
+    append("user.identity_linked", subject=identity.user, actor=identity.user, after=after)
+
+
+@receiver(sign_in_refused)
+def audit_refusal(name: str, why: str, **_: Any) -> None:
+    append("user.sign_in_failed", subject=(kind_of(User), ""), after={"name": _tried(name), "why": why})
 
 
 def _tried(name: object) -> str:
