@@ -252,7 +252,7 @@ OIDC_GROUPS = env.mapping("COUNTERSIGN_OIDC_GROUPS", {})  # the provider's group
 PASSWORD_SIGN_IN = env.choice("COUNTERSIGN_PASSWORD_SIGN_IN", "everybody", ["everybody", "superusers"])
 if PASSWORD_SIGN_IN == "superusers" and not OIDC_ISSUER:  # noqa: S105
     raise ImproperlyConfigured(
-        "COUNTERSIGN_PASSWORD_SIGN_IN=superusers would lock all others out: set COUNTERSIGN_OIDC_ISSUER first."
+        f"COUNTERSIGN_PASSWORD_SIGN_IN={PASSWORD_SIGN_IN} would lock all others out: set COUNTERSIGN_OIDC_ISSUER first."
     )
 
 # Tokens of programs that sign in by name and password.

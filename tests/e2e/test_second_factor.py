@@ -1,4 +1,4 @@
-"""Setting up an authenticator app and signing in with it, as a browser shows it."""
+"""An authenticator app and single sign-on, as a browser shows them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import PASSWORD
 from tests.e2e.test_api_pages import PHONE, assert_usable
+from tests.support import provider as providers
 from tests.support.phone import Phone
 from tests.support.product import Web
 
@@ -72,6 +73,32 @@ def test_an_app_is_set_up_and_signs_in(
     assert_usable(page)
     page.get_by_role("textbox", name="Code").fill(phone.code())
     page.keyboard.press("Enter")
-    page.wait_for_url(strict.url + "/")
+    page.wait_for_url(f"{strict.url}/admin/approvals/approvalrequest/")  # where approvers begin
     context.close()
     assert complaints == []
+
+
+@pytest.mark.parametrize(("options", "scheme"), [({}, "light"), (PHONE, "dark")])
+def test_a_button_leads_to_the_provider_and_back(
+    transactional_db: None, browser: Browser, bob: User, options: dict[str, Any], scheme: str
+) -> None:
+    """Under our policy for forms, and with a cookie that comes along from another site's redirect."""
+    with providers.running() as provider:
+        provider.claims = {"sub": "b", "email": bob.email, "email_verified": True}
+        web = Web(
+            COUNTERSIGN_OIDC_ISSUER=provider.issuer,
+            COUNTERSIGN_OIDC_CLIENT_ID=providers.CLIENT_ID,
+            COUNTERSIGN_OIDC_CLIENT_SECRET=providers.CLIENT_SECRET,
+            COUNTERSIGN_OIDC_NAME="Acme",
+        )
+        web.start()
+        context = browser.new_context(base_url=web.url, color_scheme=scheme, **options)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.goto("/accounts/login/")
+        assert_usable(page)
+        page.goto("/admin/approvals/approvalrequest/")
+        page.get_by_role("link", name="Sign in with Acme").click()
+        page.wait_for_url(f"{web.url}/admin/approvals/approvalrequest/")
+        context.close()
+        web.stop()
