@@ -10,15 +10,13 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts import key_admin  # noqa: F401  (registers keys)
-from accounts.forms import AdminSignInForm
+from accounts.factor_admin import FactorReset
 from accounts.models import User
 
 if TYPE_CHECKING:
     BaseUserAdmin = DjangoUserAdmin[User]
 else:
     BaseUserAdmin = DjangoUserAdmin
-
-admin.site.login_form = AdminSignInForm
 
 ROLES_HELP = _(
     "Chat users talk to assistants. Approvers decide on tool calls, Operators watch runs and queues, Auditors read "
@@ -29,13 +27,13 @@ POWERS = ("is_superuser", "is_staff", "groups", "user_permissions")
 
 
 @admin.register(User)
-class UserAdmin(BaseUserAdmin):
+class UserAdmin(FactorReset, BaseUserAdmin):
     """Django's own, with the roles explained where they are given, and given by superusers only.
 
     Nobody is deleted: the record of what they asked and signed would go with them. Deactivate them instead.
     """
 
-    list_display = ("username", "email", "roles", "is_staff", "is_active", "last_login")
+    list_display = ("username", "email", "roles", "is_staff", "is_active", "has_factor", "last_login")
     list_filter = ("groups", "is_staff", "is_superuser", "is_active")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
@@ -53,6 +51,10 @@ class UserAdmin(BaseUserAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description=_("second factor"), boolean=True, ordering="factor")
+    def has_factor(self, user: User) -> bool:
+        return user.factor_id is not None
 
     @admin.display(description=_("roles"))
     def roles(self, user: User) -> str:

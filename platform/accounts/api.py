@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from ninja import Router, Schema, Status
 from pydantic import Field
 
-from accounts import tokens
+from accounts import door, tokens
 from accounts.callers import CallerAuth, How, caller_of
 from accounts.exceptions import BadCredential
 from accounts.forms import USERNAME_MAX_CHARS
@@ -31,6 +31,8 @@ class SignIn(Schema):
     # The record of failures holds no more of a name, and PostgreSQL no NUL.
     username: str = Field(max_length=USERNAME_MAX_CHARS, pattern=NOT_FROM_A_KEYBOARD)
     password: str = Field(max_length=4096)
+    code: str = Field(default="", max_length=40)
+    """Of the authenticator app, or a recovery code, for an account that has one."""
 
 
 class RefreshToken(Schema):
@@ -58,10 +60,14 @@ class Me(Schema):
 
 @router.post("/token", auth=None, response={200: TokenPair, **bodied()}, summary="Sign in")
 def sign_in(request: HttpRequest, given: SignIn) -> Any:
-    """Tokens for a name and a password. For a program that nobody sits at, make a key instead."""
+    """Tokens for a name and a password, and a code where the account has an authenticator app.
+
+    For a program that nobody sits at, make a key instead.
+    """
     user = authenticate(request, username=given.username, password=given.password)
     if not isinstance(user, User):
         raise BadCredential(WRONG)
+    door.require_code(request, user, given.code)
     with transaction.atomic():
         pair = tokens.issue(user)
         user_logged_in.send(User, request=request, user=user)

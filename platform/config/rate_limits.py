@@ -35,7 +35,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 API = "/api/"
-SIGN_IN = {"login", "admin:login", "api-1:sign_in"}  # names of the views that look at passwords
+# Names of the views that look at passwords and codes.
+SIGN_IN = {
+    "login",
+    "login-code",
+    "admin:login",
+    "api-1:sign_in",
+    "factor-set-up",
+    "factor-renew",
+    "factor-remove",
+}
 SAID_EVERY = 60.0  # seconds between two lines that say that nothing is counted
 
 _said_at = -math.inf

@@ -34,7 +34,7 @@ HTTPS = env.boolean("COUNTERSIGN_HTTPS", False)  # behind a TLS proxy that sets 
 
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "accounts.apps.AdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -95,6 +95,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
+                "accounts.context_processors.sign_in",
                 "embedded.context_processors.demo",
             ],
         },
@@ -216,7 +217,11 @@ SECRET_KINDS_OFF = env.subset("COUNTERSIGN_SECRET_KINDS_OFF", ["card", "password
 # --- people -----------------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "accounts.backends.PasswordGate",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
@@ -239,6 +244,31 @@ AXES_RESET_ON_SUCCESS = True
 SIGN_IN_RATE = env.rate("COUNTERSIGN_SIGN_IN_RATE", "30 per 5 minutes")
 # Proxies in front that add to X-Forwarded-For; with none of them the header is anybody's.
 TRUSTED_PROXIES = env.integer("COUNTERSIGN_TRUSTED_PROXIES", 0)
+
+# Whether staff sign in with an authenticator app beside the password: they have to, may, or it is not offered.
+STAFF_TOTP = env.choice("COUNTERSIGN_STAFF_TOTP", "off", ["off", "optional", "required"])
+
+# Single sign-on: the address below which the provider has /.well-known/openid-configuration.
+OIDC_ISSUER = env.url("COUNTERSIGN_OIDC_ISSUER")
+OIDC_CLIENT_ID = env.text("COUNTERSIGN_OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = env.text("COUNTERSIGN_OIDC_CLIENT_SECRET")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise ImproperlyConfigured(
+        "COUNTERSIGN_OIDC_ISSUER needs COUNTERSIGN_OIDC_CLIENT_ID and COUNTERSIGN_OIDC_CLIENT_SECRET. "
+        "Set both, or unset it."
+    )
+OIDC_NAME = env.text("COUNTERSIGN_OIDC_NAME")  # on the button
+OIDC_CREATES_PEOPLE = env.boolean("COUNTERSIGN_OIDC_CREATES_PEOPLE", False)
+# Whether the provider's sign-in is enough where an authenticator app would be asked for.
+OIDC_REPLACES_TOTP = env.boolean("COUNTERSIGN_OIDC_REPLACES_TOTP", False)
+OIDC_GROUPS_CLAIM = env.text("COUNTERSIGN_OIDC_GROUPS_CLAIM", "groups")
+OIDC_GROUPS = env.mapping("COUNTERSIGN_OIDC_GROUPS", {})  # the provider's group -> ours
+# Who may sign in with a password of ours.
+PASSWORD_SIGN_IN = env.choice("COUNTERSIGN_PASSWORD_SIGN_IN", "everybody", ["everybody", "superusers"])
+if PASSWORD_SIGN_IN == "superusers" and not OIDC_ISSUER:  # noqa: S105
+    raise ImproperlyConfigured(
+        f"COUNTERSIGN_PASSWORD_SIGN_IN={PASSWORD_SIGN_IN} would lock all others out: set COUNTERSIGN_OIDC_ISSUER first."
+    )
 
 # Tokens of programs that sign in by name and password.
 ACCESS_TOKEN_SECONDS = env.seconds("COUNTERSIGN_ACCESS_TOKEN_SECONDS", 900.0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
-from accounts.models import User
+from accounts.models import Factor, User
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -71,6 +71,7 @@ def erase(person: User) -> dict[str, int]:
     retention.forget(thread_ids)
     for _model, rows in _owned(person):
         rows.delete()
+    Factor.objects.filter(owner=person).delete()
     for key in _sessions(person):
         _session_model().objects.filter(session_key=key).delete()
     for model in (AccessAttempt, AccessFailureLog, AccessLog):

@@ -14,6 +14,8 @@ from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
+from accounts.seal import key
+
 from runtime import seal
 from runtime.secret_kinds import Found, found_in, is_plain, open_from
 
@@ -127,9 +129,7 @@ def _marked(value: Any, kind: str, values: Values | None) -> str:
 def _fingerprint(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
     return (
-        hmac.new(seal.key(seal.MASKED), text.encode(errors="replace"), sha256)
-        .hexdigest()[:16]
-        .translate(_LETTERS)
+        hmac.new(key(seal.MASKED), text.encode(errors="replace"), sha256).hexdigest()[:16].translate(_LETTERS)
     )
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-from functools import lru_cache
-from hashlib import sha256
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from django.conf import settings
+from accounts.seal import box
+from cryptography.fernet import InvalidToken
 from django.utils.translation import gettext as _
 
 # One for each use. A row that was sealed under one salt does not open under another.
@@ -21,27 +17,12 @@ class Unreadable(Exception):
 
 
 def sealed(text: str, salt: bytes = WEBHOOKS) -> str:
-    return _box(salt).encrypt(text.encode()).decode()
+    return box(salt).encrypt(text.encode()).decode()
 
 
 def opened(token: str, salt: bytes = WEBHOOKS) -> str:
     """Raises Unreadable. Keys in SECRET_KEY_FALLBACKS still open what they sealed."""
     try:
-        return _box(salt).decrypt(token).decode()
+        return box(salt).decrypt(token).decode()
     except InvalidToken as error:
         raise Unreadable from error
-
-
-def key(salt: bytes) -> bytes:
-    """32 bytes of this use, of the present SECRET_KEY."""
-    return _key(salt, str(settings.SECRET_KEY))
-
-
-def _box(salt: bytes) -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(urlsafe_b64encode(_key(salt, str(each)))) for each in keys])
-
-
-@lru_cache(maxsize=16)
-def _key(salt: bytes, secret_key: str) -> bytes:
-    return sha256(salt + secret_key.encode()).digest()

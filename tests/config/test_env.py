@@ -28,6 +28,8 @@ def manage(command: str, tmp_path: Path, **env: str) -> subprocess.CompletedProc
         ("COUNTERSIGN_LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR"),
         ("OPENAI_BASE_URL", "localhost:11434", "must begin with http:// or https://"),
         ("COUNTERSIGN_RUN_LEASE", "5", "at least twice COUNTERSIGN_RUN_HEARTBEAT=3"),
+        ("COUNTERSIGN_STAFF_TOTP", "sometimes", "one of off, optional, required"),
+        ("COUNTERSIGN_PASSWORD_SIGN_IN", "superusers", "set COUNTERSIGN_OIDC_ISSUER first"),
         ("COUNTERSIGN_WHEN_WAITING", "perhaps", "one of refuse, queue, withdraw"),
         ("COUNTERSIGN_RUN_STEP_LIMIT", "many", "a whole number"),
         ("COUNTERSIGN_DEBUG", "maybe", "true or false"),

@@ -14,7 +14,9 @@ from tests.security import (  # noqa: F401  (each adds its attacks to the list)
     test_login_and_http,
     test_model_output,
     test_objects_and_admin,
+    test_second_factor,
     test_secrets_and_data,
+    test_single_sign_on,
     test_sockets_and_streams,
     test_ssrf,
 )

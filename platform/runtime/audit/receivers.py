@@ -6,8 +6,16 @@ import logging
 from hashlib import sha256
 from typing import Any
 
-from accounts.models import ApiKey, TokenFamily, User
-from accounts.signals import key_created, key_revoked, key_rotated, token_reused
+from accounts.models import ApiKey, Identity, TokenFamily, User
+from accounts.signals import (
+    factor_changed,
+    identity_linked,
+    key_created,
+    key_revoked,
+    key_rotated,
+    sign_in_refused,
+    token_reused,
+)
 from axes.signals import user_locked_out
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
@@ -46,7 +54,13 @@ def follow_people() -> None:
     """Rights and how somebody signs in. Who they are otherwise is their own business."""
     follow(
         User,
-        exclude=("last_login", "date_joined", "first_name", "last_name"),
+        exclude=(
+            "last_login",
+            "date_joined",
+            "first_name",
+            "last_name",
+            "factor",
+        ),  # of the last: factor_changed
         hidden=("password", "email"),
     )
     follow(Group)
@@ -145,6 +159,23 @@ def audit_failure(credentials: dict[str, Any], **_: Any) -> None:
 @receiver(user_locked_out)
 def audit_lock_out(username: str | None = None, **_: Any) -> None:
     append("user.locked_out", subject=(kind_of(User), ""), after={"name": _tried(username)})
+
+
+@receiver(factor_changed)
+def audit_factor(user: User, change: str, **_: Any) -> None:
+    """Who resets another's acts; all else a person does to their own, maybe before they are signed in."""
+    append(f"factor.{change}", subject=user, actor=None if change == "reset" else user)
+
+
+@receiver(identity_linked)
+def audit_identity(identity: Identity, **_: Any) -> None:
+    after = {"issuer": identity.issuer, "subject": identity.subject}
+    append("user.identity_linked", subject=identity.user, actor=identity.user, after=after)
+
+
+@receiver(sign_in_refused)
+def audit_refusal(name: str, why: str, **_: Any) -> None:
+    append("user.sign_in_failed", subject=(kind_of(User), ""), after={"name": _tried(name), "why": why})
 
 
 def _tried(name: object) -> str:
