@@ -146,8 +146,8 @@ async def close() -> None:
 async def subscribe(channel: str) -> AsyncIterator[Inbox]:
     inbox = Inbox()
     hub = _hub()
-    await hub.add(channel, inbox)
-    try:
+    try:  # from here on: who is cancelled while it is being added is removed, too
+        await hub.add(channel, inbox)
         yield inbox
     finally:
         await hub.remove(channel, inbox)
