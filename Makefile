@@ -18,7 +18,7 @@ run: ## Start everything on this machine; PORT=8001 for another port, Ctrl-C sto
 # Hundreds of processes start here: what they import is compiled once, even where Python is told to keep nothing.
 test faults: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## Run the tests; ARGS="tests/embedded -x" for some of them
-	$(VENV)/python -m pytest -m "not faults" -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(VENV)/python -m pytest -m "not faults" -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## Lint, types, layers, migrations, templates: what must hold before a commit
 	$(VENV)/ruff check .

@@ -71,7 +71,7 @@ ALL_DOORS = sorted(set(DOORS) - set(READING))
 )
 @pytest.mark.django_db(transaction=True)  # a socket looks at it from another thread
 def test_47_the_requester_approves(person, waiting):
-    requester = person("requester", "Approvers", staff=True)
+    requester = person("requester", "Approvers", "Chat users", staff=True)
 
     return [door for door in ALL_DOORS if DOORS[door](requester, waiting(requester)) == DECIDES]
 

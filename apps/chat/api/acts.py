@@ -76,7 +76,8 @@ def decide(caller: Caller, frame: Decide) -> dict[str, Any]:
     """By the same service as everywhere; what is not in a thread of the caller's takes the scope and the permission."""
     call = ToolCall.objects.select_related("thread").filter(pk=frame.tool_call_id).first()
     decision = tasks.decision_of(frame.decision)
-    if call is not None and call.thread.owner_id == caller.user.pk:
+    is_own = call is not None and call.thread.owner_id == caller.user.pk
+    if call is not None and is_own and Scope.APPROVE not in caller.scopes:
         caller.require(Scope.CHAT)
         decided = tasks.decide_own(caller, call, decision)
     else:
