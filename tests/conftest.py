@@ -17,6 +17,7 @@ from accounts.models import User
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.management.commands.flush import Command as FlushCommand
+from django.db import connection
 from django.test import Client
 from django.utils import translation
 from embedded import paths
@@ -63,9 +64,16 @@ def django_db_modify_db_settings(postgres: Postgres, valkey: Valkey) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     with django_db_blocker.unblock():
         emptying.remember()
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        # A thread of the last test may still hold a connection, and the database could not be dropped.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

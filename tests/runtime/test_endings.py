@@ -45,5 +45,17 @@ async def test_what_never_ends_is_left() -> None:
     await end(task, within=0.2)
 
 
+async def test_who_is_cancelled_while_it_ends_another_ends_it_first() -> None:
+    inner = asyncio.create_task(stubborn(cancellations=2))
+    outer = asyncio.create_task(end(inner))
+    await asyncio.sleep(0.05)
+    outer.cancel()
+
+    await asyncio.wait({outer})
+
+    assert inner.done()
+    assert outer.cancelled()
+
+
 async def test_nothing_ends_at_once() -> None:
     await end()
