@@ -50,12 +50,22 @@ def _as_argument(schema: Schema) -> Schema:
     }
 
 
+def _defaults(properties: dict[str, Any]) -> dict[str, Any]:
+    """What the form begins with, and the answer has when nobody changes it."""
+    return {
+        name: each["default"]
+        for name, each in properties.items()
+        if isinstance(each, dict) and "default" in each
+    }
+
+
 class AnswerForm(ArgumentsForm):
     """One field for each property of what is asked for, or one for all of it."""
 
     def __init__(self, schema: Schema, data: QueryDict | None = None) -> None:
         self.is_whole = not isinstance(schema.get("properties"), dict) or not schema["properties"]
-        super().__init__({}, _as_argument(schema) if self.is_whole else schema, data)
+        begin = {} if self.is_whole else _defaults(schema["properties"])
+        super().__init__(begin, _as_argument(schema) if self.is_whole else schema, data)
         if self.is_whole:
             field = self.fields[ANSWER]
             field.label = str(schema.get("title") or _("Answer"))

@@ -294,6 +294,8 @@ def test_the_page_draws_the_outline_as_a_form(
         for label in ("Shall I write it like this?", "Where it began", "Other sections, one a line")
     )
 
+    assert '<option value="true" selected>' in page  # sent as it stands, it is a yes
+
     client, stranger = signed_in(alice), signed_in(carol)
     path = reverse("chat-answer", args=[thread.pk, call.pk])
     filled = {"decision": "respond", "digest": call.args_digest, "arg-go_on": "true", "arg-title": ""}

@@ -45,7 +45,12 @@ def answer_schema(labels: dict[str, str]) -> dict[str, Any]:
         "type": ["object", "boolean"],
         "title": labels["form"],
         "properties": {
-            "go_on": {"type": "boolean", "title": labels["go_on"], "description": labels["go_on_help"]},
+            "go_on": {
+                "type": "boolean",
+                "title": labels["go_on"],
+                "description": labels["go_on_help"],
+                "default": True,
+            },
             "title": {
                 "type": "string",
                 "maxLength": TITLE_CHARS,
