@@ -9,15 +9,14 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
-from accounts.callers import Caller, caller_of
-from accounts.exceptions import Refusal
-from accounts.models import ApiKey, User
-from accounts.scopes import PERMISSIONS, Scope
-from accounts.sessions import people_of
+from accounts.callers import Caller, Credential, caller_of, credential_of
+from accounts.exceptions import Refusal, Unauthenticated
+from accounts.models import User
+from accounts.scopes import Scope
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from redis.exceptions import RedisError
@@ -51,8 +50,8 @@ class Watch:
     thread_id: UUID
     caller: Caller
     cursor: str
-    session_key: str = ""
-    """Of a page that watches: it ends with the sign-out."""
+    credential: Credential | None = None
+    """What they came with: nothing more is told once it is worth nothing. None: a process of this machine watches."""
     stays: bool = False
     """A whole thread is followed however long nothing goes on in it."""
 
@@ -75,21 +74,14 @@ class Standing:
 
 def watch_run(request: HttpRequest, run: Run, cursor: str) -> RunWatch:
     """For the caller of the request."""
-    who = caller_of(request)
-    key = session_key_of(request)
-    return RunWatch(thread_id=run.thread_id, caller=who, cursor=cursor, session_key=key, run=run)
+    who, came_with = caller_of(request), credential_of(request)
+    return RunWatch(thread_id=run.thread_id, caller=who, cursor=cursor, credential=came_with, run=run)
 
 
 def watch_thread(request: HttpRequest, thread_id: UUID, cursor: str) -> Watch:
     """For the caller of the request."""
-    who = caller_of(request)
-    return Watch(thread_id=thread_id, caller=who, cursor=cursor, session_key=session_key_of(request))
-
-
-def session_key_of(request: HttpRequest) -> str:
-    """Empty for who came with a key or a token."""
-    is_page = caller_of(request).how == "session"
-    return (request.session.session_key or "") if is_page else ""
+    who, came_with = caller_of(request), credential_of(request)
+    return Watch(thread_id=thread_id, caller=who, cursor=cursor, credential=came_with)
 
 
 def refuse_one_more(user: User) -> None:
@@ -244,11 +236,21 @@ def standing(watch: Watch) -> Standing:
     else:
         is_busy = thread.runs.filter(status__in=ACTIVE).exists()
         is_ended = not is_busy and not thread.tool_calls.filter(state__in=UNSETTLED).exists()
-    user = User.objects.get(pk=watch.caller.user.pk)
-    may_chat = user.is_active and user.has_perm(PERMISSIONS[Scope.CHAT])
-    key_id = watch.caller.key_id
-    has_key = key_id is None or not ApiKey.objects.get(pk=key_id).has_ended
-    is_signed_in = not watch.session_key or watch.session_key in people_of({watch.session_key})
     is_over = run is not None and is_ended  # a thread that goes with its run is told of to the end
-    is_theirs = thread.owner_id == user.pk and (is_over or thread.deleted_at is None)
-    return Standing(is_ended, may_chat and has_key and is_signed_in and is_theirs)
+    is_theirs = thread.owner_id == watch.caller.user.pk and (is_over or thread.deleted_at is None)
+    return Standing(is_ended, is_theirs and _may_chat(watch))
+
+
+def _may_chat(watch: Watch) -> bool:
+    """As it is now: keys and tokens end, people sign out, are switched off and lose permissions."""
+    user = watch.caller.user
+    try:
+        now = watch.credential.caller() if watch.credential else replace(watch.caller, user=_fresh(user))
+    except Unauthenticated:
+        return False
+    return now.user == user and now.user.is_active and now.may(Scope.CHAT)
+
+
+def _fresh(user: User) -> User:
+    """Without the permissions that were looked up before."""
+    return User.objects.get(pk=user.pk)

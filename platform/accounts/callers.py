@@ -143,6 +143,13 @@ class Credential:
         return Caller(user, EVERY_SCOPE, "session")
 
 
+def credential_of(request: HttpRequest) -> Credential:
+    """What the caller of the request came with, for what outlives the request."""
+    if secret := secret_in(request.headers, request.META.get("QUERY_STRING", "")):
+        return Credential(secret)
+    return Credential(session_key=request.session.session_key or "")
+
+
 class CallerAuth:
     """The same as django-ninja's `auth=`; the caller is `request.auth`. A Refusal is the API's to answer."""
 

@@ -211,7 +211,7 @@ class ProgramConsumer(ChatConsumer):
             thread_id=listening.session_id,
             caller=self._caller,
             cursor=listening.cursor,
-            session_key=self._credential.session_key if self._credential else "",
+            credential=self._credential,
             stays=True,
         )
         with watching.counted(self._caller.user):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from accounts import keys
 from accounts.callers import Caller
-from accounts.models import ApiKey
 from accounts.scopes import EVERY_SCOPE
 from runtime.models import RunStatus, Thread
 
@@ -15,7 +13,7 @@ from apps.chat import watching
 from apps.chat.api import feed
 from tests.chat.api.conftest import Program, names, streamed
 from tests.chat.conftest import Worker
-from tests.chat.langgraph.conftest import key_of
+from tests.chat.leaving import WAYS, left
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -161,18 +159,11 @@ def test_a_text_of_the_model_stays_inside_its_event(
     assert names(listen(alices_program, thread, "0")).count("end") == 1
 
 
-@pytest.mark.parametrize("how", ["revoked", "switched off", "deleted"])
+@pytest.mark.parametrize("how", WAYS)
 def test_who_may_no_longer_listen_hears_nothing_more(thread: Thread, worker: Worker, how: str) -> None:
     worker.begin()
-    key: ApiKey = keys.key_of(key_of(thread.owner))
-    caller = Caller(thread.owner, EVERY_SCOPE, "key", key.pk)
-    watch = watching.Watch(thread_id=thread.pk, caller=caller, cursor=worker.log()[-1]["id"])
-    match how:
-        case "revoked":
-            keys.revoke_key(key)
-        case "switched off":
-            type(thread.owner).objects.filter(pk=thread.owner_id).update(is_active=False)
-        case "deleted":
-            thread.withdraw_from_owner()
+    cursor, caller = worker.log()[-1]["id"], Caller(thread.owner, EVERY_SCOPE, "key")
+    credential = left(thread, how)
+    watch = watching.Watch(thread_id=thread.pk, caller=caller, cursor=cursor, credential=credential)
 
     assert streamed(feed.response(watch, from_state=False)) == []

@@ -8,9 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from accounts import keys
-from accounts.callers import Caller
-from accounts.models import ApiKey
+from accounts.callers import Caller, Credential
 from accounts.scopes import EVERY_SCOPE
 from django.conf import settings
 from django.db import connections
@@ -22,7 +20,7 @@ from apps.chat import watching
 from apps.chat.langgraph import streams
 from apps.chat.watching import RunWatch
 from tests.chat.conftest import Worker
-from tests.chat.langgraph.conftest import key_of
+from tests.chat.leaving import WAYS, left
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -47,12 +45,12 @@ def finished(run: Run, status: str = RunStatus.SUCCESS, **fields: Any) -> None:
 
 
 def heard(
-    run: Run, cursor: str = events.START, *modes: str, key: ApiKey | None = None, session: str = ""
+    run: Run, cursor: str = events.START, *modes: str, credential: Credential | None = None
 ) -> list[Any]:
     """The frames of a stream, (event, data, id) each; a heartbeat is its text."""
-    caller = Caller(run.thread.owner, EVERY_SCOPE, "key" if key else "session", key.pk if key else None)
+    caller = Caller(run.thread.owner, EVERY_SCOPE, "key")
     response = streams.as_events(
-        RunWatch(thread_id=run.thread_id, caller=caller, cursor=cursor, session_key=session, run=run),
+        RunWatch(thread_id=run.thread_id, caller=caller, cursor=cursor, credential=credential, run=run),
         list(modes or ["values"]),
         cancels=False,
     )
@@ -147,34 +145,15 @@ def test_a_text_of_the_model_stays_inside_its_frame(thread: Thread, worker: Work
     assert frames[1][1]["text"].startswith("a\n\nevent: end")
 
 
-@pytest.mark.parametrize("how", ["revoked", "switched off", "deleted"])
+@pytest.mark.parametrize("how", WAYS)
 def test_who_may_no_longer_listen_hears_nothing_more(
     thread: Thread, worker: Worker, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(watching, "BEAT", 0.2)
     run = worker.start(asked(thread))
-    key = keys.key_of(key_of(thread.owner))
-    match how:
-        case "revoked":
-            keys.revoke_key(key)
-        case "switched off":
-            type(thread.owner).objects.filter(pk=thread.owner_id).update(is_active=False)
-        case "deleted":
-            thread.withdraw_from_owner()
+    credential = left(thread, how)
 
-    assert names(heard(run, key=key)) == ["metadata", ": heartbeat"]
-
-
-def test_a_page_that_signed_out_hears_nothing_more(
-    thread: Thread, worker: Worker, alices: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watching, "BEAT", 0.2)
-    session = alices.cookies[settings.SESSION_COOKIE_NAME].value
-    run = worker.start(asked(thread))
-    alices.logout()
-
-    assert names(heard(run, session=session)) == ["metadata", ": heartbeat"]
-    finished(run)
+    assert names(heard(run, credential=credential)) == ["metadata", ": heartbeat"]
 
 
 def test_a_page_that_is_signed_in_hears_the_end(
@@ -193,7 +172,7 @@ def test_a_page_that_is_signed_in_hears_the_end(
     ending = threading.Timer(1.0, end)
     ending.start()
 
-    frames = names(heard(run, session=session))
+    frames = names(heard(run, credential=Credential(session_key=session)))
     ending.join()
 
     assert frames[0] == "metadata"

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from accounts.callers import Caller
-from accounts.models import ApiKey
+from accounts.callers import Caller, Credential
 from accounts.scopes import EVERY_SCOPE
 from runtime import events, hub, runs
 from runtime.models import Run, Thread, ThreadState
@@ -29,9 +28,9 @@ def ended(event: Json) -> bool:
     return bool(event["method"] == "lifecycle" and said in ("completed", "failed", "interrupted"))
 
 
-def watch_of(thread: Thread, key: ApiKey | None = None, session: str = "") -> Watch:
-    caller = Caller(thread.owner, EVERY_SCOPE, "key" if key else "session", key.pk if key else None)
-    return Watch(thread_id=thread.pk, caller=caller, cursor=events.START, session_key=session)
+def watch_of(thread: Thread, credential: Credential | None = None) -> Watch:
+    caller = Caller(thread.owner, EVERY_SCOPE, "key")
+    return Watch(thread_id=thread.pk, caller=caller, cursor=events.START, credential=credential)
 
 
 def heard(
@@ -39,7 +38,7 @@ def heard(
     until: Until = ended,
     meanwhile: Callable[[], Any] | None = None,
     *,
-    key: ApiKey | None = None,
+    credential: Credential | None = None,
     **wanted: Any,
 ) -> list[Json]:
     """All that is told up to the event that `until` is true for, or to the stream's end."""
@@ -47,7 +46,7 @@ def heard(
 
     async def whole() -> list[Json]:
         found: list[Json] = []
-        follow = feed.follow(watch_of(thread, key), subscription)
+        follow = feed.follow(watch_of(thread, credential), subscription)
         work = asyncio.create_task(asyncio.to_thread(meanwhile)) if meanwhile else None
         try:
             async for batch in follow:

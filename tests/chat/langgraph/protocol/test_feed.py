@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from accounts import keys
 from django.db import connections
 from runtime.models import RunStatus, Thread
 
 from apps.chat import watching
 from apps.chat.langgraph.protocol.envelopes import Subscription
-from tests.chat.langgraph.conftest import key_of
 from tests.chat.langgraph.protocol.conftest import VALUES, Streaming, ended, heard, methods, said
+from tests.chat.leaving import WAYS, left
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -259,19 +258,12 @@ def test_an_end_that_nobody_told_the_log_is_found_out(
     assert len([each for each in said(found, "lifecycle") if each["event"] == "failed"]) == 1
 
 
-@pytest.mark.parametrize("how", ["revoked", "switched off", "deleted"])
+@pytest.mark.parametrize("how", WAYS)
 def test_who_may_no_longer_listen_hears_nothing_more(
     thread: Thread, streaming: Streaming, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(watching, "BEAT", 0.2)
     turn(streaming)
-    key = keys.key_of(key_of(thread.owner))
-    match how:
-        case "revoked":
-            keys.revoke_key(key)
-        case "switched off":
-            type(thread.owner).objects.filter(pk=thread.owner_id).update(is_active=False)
-        case "deleted":
-            thread.withdraw_from_owner()
+    credential = left(thread, how)
 
-    assert not any(map(ended, heard(thread, key=key)))  # it comes to an end by itself
+    assert not any(map(ended, heard(thread, credential=credential)))  # it comes to an end by itself
