@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 from accounts.models import User
 from django.contrib.auth.hashers import make_password
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.conftest import PASSWORD
 from tests.support import product as products
 from tests.support.demo import DemoModel
 from tests.support.product import Product
 
-# pytest-playwright keeps an event loop running in the tests' thread; Django would refuse the ORM there.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
 SignIn = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict[str, Any]:
-    return {"executable_path": products.chromium(), "args": products.CHROMIUM_FLAGS}
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Not longer than for one file: while it is there, an event loop runs in the tests' own thread."""
+    path = products.chromium()
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Django would refuse the ORM in such a thread
+        yield playwright.chromium.launch(executable_path=path, args=products.CHROMIUM_FLAGS)
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +97,9 @@ def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Last, since Playwright leaves an event loop running; skipped, and said so, where there is no browser."""
+    """First, for these files take longest; skipped, and said so, where there is no browser."""
     here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    items[:] = [item for item in items if item not in set(here)] + here
+    items[:] = here + [item for item in items if item not in set(here)]
     for item in here:
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.django_db(transaction=True))
