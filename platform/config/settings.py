@@ -33,7 +33,6 @@ CSRF_TRUSTED_ORIGINS = env.names("COUNTERSIGN_TRUSTED_ORIGINS", [])
 HTTPS = env.boolean("COUNTERSIGN_HTTPS", False)  # behind a TLS proxy that sets X-Forwarded-Proto
 
 INSTALLED_APPS = [
-    "daphne",
     "accounts.apps.AdminConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -40,9 +40,9 @@ def servers_line(stack: Stack) -> str:
     return f"{database}, {redis}"
 
 
-def programs_line(stack: Stack, workers: int) -> str:
+def programs_line(stack: Stack) -> str:
     model = ", demo model" if stack.has_demo_model else ""
-    return f"web, {workers} worker{'' if workers == 1 else 's'}, batch worker, notifier{model}"
+    return f"web, first worker{model}; the other workers follow"
 
 
 def summary(stack: Stack) -> str:

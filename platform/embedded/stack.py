@@ -22,6 +22,7 @@ from embedded.valkey import Valkey
 WORKER_QUEUE = "interactive"
 JOBS_QUEUE = "maintenance"  # notifications
 BATCH_QUEUE = "batch"  # runs that nobody waits for
+FOLLOWING = {"notifier", "batches"}  # parts of /health that followers answer for
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green
 HEALTH_INTERVAL = 0.1  # seconds
 WORKER_DRAIN = 2.0  # seconds runs have to end a step when Ctrl-C is pressed; the rest is handed back
@@ -43,6 +44,13 @@ class Stack:
         self.has_demo_model = not (settings.OPENAI_BASE_URL or settings.OPENAI_API_KEY)
         self.has_demo_accounts = self.has_database and self.address.is_loopback
         self._model = Address("127.0.0.1", ports.free_port())
+        self._gate, self._other_end = os.pipe()
+
+    def begin_programs(self) -> None:
+        """Start what a turn needs, while there are no servers yet: it imports for seconds, and waits at the gate."""
+        if self.has_demo_model:  # a group of its own: it is stopped after the workers that still talk to it
+            self.supervisor.start(Process(self._demo_model()))
+        self.supervisor.start(Process(self._web()), Process(self._first_worker()))
 
     def start_servers(self) -> None:
         """Start the servers that no URL replaces and wait until they answer; look once at the others."""
@@ -53,30 +61,32 @@ class Stack:
             servers.append(self._postgres())
         for server in servers:
             server.prepare()
-        self.supervisor.start(*(server.process for server in servers))
+        processes = [server.process for server in servers]
+        self.supervisor.start(*processes, stops_last=True)
         if not self.has_redis:
             outside.check_redis()
         if not self.has_database:
             outside.check_database()
+        if processes:
+            self.supervisor.wait_ready(*processes)
+
+    def open_gate(self) -> None:
+        """Let the programs begin, and wait until each answers."""
+        os.close(self._other_end)
         self.supervisor.wait_ready()
 
-    def start_programs(self) -> None:
-        """Start the demo model, web and workers at once, and wait until each answers."""
-        if self.has_demo_model:  # a group of its own: it is stopped after the workers that still talk to it
-            self.supervisor.start(Process(self._demo_model()))
-        self.supervisor.start(*(Process(program) for program in [self._web(), *self._workers()]))
-        self.supervisor.wait_ready()
+    def start_followers(self) -> None:
+        """Start what the first turn can do without: it would only slow down the others' start."""
+        self.supervisor.start(*map(Process, self._followers()))
 
     def wait_healthy(self) -> list[str]:
-        """Wait until /health is all green. The names of what is not when the time is over, else none."""
+        """Wait until /health is green but for the followers. What is not when the time is over, else nothing."""
         deadline = time.monotonic() + HEALTHY_WITHIN
-        health = self._health()
-        while health.get("status") != "ok":
+        while missing := _not_ok(self._health()):
             self.supervisor.check_running()
             if time.monotonic() > deadline:
-                return _not_ok(health) or ["no answer"]
+                return missing
             time.sleep(HEALTH_INTERVAL)
-            health = self._health()
         return []
 
     def _health(self) -> dict[str, Any]:
@@ -101,19 +111,21 @@ class Stack:
     def _web(self) -> Program:
         listen = ["-b", self.address.host, "-p", str(self.address.port)]
         host = _accepted_host()
-        return self._program(
+        return self._gated(
             "web",
-            "-m",
-            "config.server",
+            "web",
             *listen,
             "config.asgi:application",
             is_ready=lambda: self.address.get("/health/live", host_header=host)[0] == 200,
         )
 
-    def _workers(self) -> list[Program]:
-        queues = {f"worker-{number}": WORKER_QUEUE for number in range(1, settings.WORKERS + 1)}
+    def _first_worker(self) -> Program:
+        return self._gated("worker-1", "worker", "--queue", WORKER_QUEUE, stop_within=WORKER_STOP)
+
+    def _followers(self) -> list[Program]:
+        queues = {"notifier": JOBS_QUEUE}
+        queues |= {f"worker-{number}": WORKER_QUEUE for number in range(2, settings.WORKERS + 1)}
         queues["batch-worker"] = BATCH_QUEUE
-        queues["notifier"] = JOBS_QUEUE
         return [
             self._program(name, "manage.py", "worker", "--queue", queue, stop_within=WORKER_STOP)
             for name, queue in queues.items()
@@ -129,14 +141,20 @@ class Stack:
             is_ready=lambda: self._model.get("/health")[0] == 200,
         )
 
+    def _gated(self, name: str, *arguments: str, **how: Any) -> Program:
+        gate = str(self._gate)
+        return self._program(
+            name, "-m", "embedded.gate", gate, *arguments, pass_fds=[self.lock, self._gate], **how
+        )
+
     def _program(self, name: str, *arguments: str, **how: Any) -> Program:
+        how.setdefault("pass_fds", [self.lock])
         return Program(
             name=name,
             argv=[sys.executable, *arguments],
             log=paths.log_dir(self.home) / f"{name}.log",
             env=self._environment(),
             cwd=settings.BASE_DIR,
-            pass_fds=[self.lock],
             **how,
         )
 
@@ -167,8 +185,8 @@ def _accepted_host() -> str:
 
 
 def _not_ok(health: Mapping[str, Any]) -> list[str]:
-    """Names of the parts whose own status is not "ok", whether they lie in `checks` or beside `status`."""
-    parts = health.get("checks", health)
-    return [
-        name for name, part in parts.items() if isinstance(part, dict) and part.get("status", "ok") != "ok"
-    ]
+    """Names of the parts whose status is not "ok", those of FOLLOWING left out; "no answer" without an answer."""
+    if "checks" not in health:
+        return ["no answer"]
+    parts = health["checks"].items()
+    return [name for name, part in parts if part["status"] != "ok" and name not in FOLLOWING]

@@ -70,18 +70,18 @@ class Supervisor:
         self._say = say
         self._groups: list[list[Watched]] = []
 
-    def start(self, *processes: Process) -> None:
-        """Start one group at once; `wait_ready` waits for it."""
+    def start(self, *processes: Process, stops_last: bool = False) -> None:
+        """Start one group at once; `wait_ready` waits for it. It stops before all that were started earlier."""
         group: list[Watched] = []
-        self._groups.append(group)
+        self._groups.insert(0 if stops_last else len(self._groups), group)
         for process in processes:
             group.append(Watched(process))
             group[-1].start()
 
-    def wait_ready(self) -> None:
-        """Return when every process is ready. DidNotStart names the first that is not."""
-        for watched in self._all():
-            watched.process.wait_ready()
+    def wait_ready(self, *processes: Process) -> None:
+        """Return when each of these, or of all, is ready. DidNotStart names the first that is not."""
+        for process in processes or [watched.process for watched in self._all()]:
+            process.wait_ready()
 
     def check_running(self) -> None:
         """DidNotStart for the first process that has ended."""

@@ -28,4 +28,4 @@ def test_it_says_where_mail_goes(backend: str, said: str, settings: Settings, tm
     stack = Stack(tmp_path, Address("127.0.0.1", 8000), Supervisor(say=print), lock=0)
 
     assert f"Mail       {said.format(home=tmp_path)}" in screen.summary(stack)
-    assert "notifier" in screen.programs_line(stack, 2)
+    assert "follow" in screen.programs_line(stack)

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,15 @@ Until = Callable[[Callable[[], bool]], None]
 
 STAY = "while :; do sleep 0.05; done"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A shell can't trap what its parent ignores, as a supervisor that has stopped does."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_it_starts_a_crashed_process_again_and_says_so(shell: Shell, until: Until) -> None:
@@ -70,6 +79,30 @@ def test_it_stops_the_last_group_first(shell: Shell, tmp_path: Path, until: Unti
     supervisor.stop()
 
     assert order.read_text().split() == ["web", "database"]
+
+
+def test_servers_that_were_started_later_stop_after_their_programs(
+    shell: Shell, tmp_path: Path, until: Until
+) -> None:
+    order, ready = tmp_path / "order", tmp_path / "ready"
+    supervisor = Supervisor()
+    for name in ("web", "database"):
+        program = shell(f"trap 'echo {name} >> {order}; exit' TERM; echo >> {ready}; {STAY}", name=name)
+        supervisor.start(program, stops_last=name == "database")
+    until(lambda: ready.exists() and len(ready.read_text()) == 2)
+
+    supervisor.stop()
+
+    assert order.read_text().split() == ["web", "database"]
+
+
+def test_it_waits_for_those_that_are_named(shell: Shell) -> None:
+    supervisor = Supervisor()
+    supervisor.start(shell(STAY, is_ready=lambda: False, ready_within=0.1))
+    server = shell(STAY, name="database")
+    supervisor.start(server)
+
+    supervisor.wait_ready(server)
 
 
 def test_it_kills_what_does_not_stop_and_its_children(shell: Shell, tmp_path: Path, until: Until) -> None:

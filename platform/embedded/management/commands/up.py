@@ -64,18 +64,20 @@ def run(home: Path) -> None:
 
 def bring_up(stack: Stack) -> None:
     steps = screen.Steps(total=4)
+    stack.begin_programs()
     with steps.step(screen.servers_line(stack)):
         stack.start_servers()
     with steps.step("migrations"):
         call_command("migrate", interactive=False, verbosity=0)
     with steps.step("demo accounts and data" if stack.has_demo_accounts else "groups and rules"):
         seed(stack)
-    with steps.step(screen.programs_line(stack, settings.WORKERS)):
-        stack.start_programs()
+    with steps.step(screen.programs_line(stack)):
+        stack.open_gate()
         not_ok = stack.wait_healthy()
     print(screen.summary(stack), flush=True)
     if not_ok:
         print(f"  Not all is well ({', '.join(not_ok)}): see {stack.address.url}health\n", flush=True)
+    stack.start_followers()
 
 
 def seed(stack: Stack) -> None:
