@@ -4,7 +4,7 @@ from django.db import migrations
 
 # Called in the transaction that writes: the share lock keeps a successor from claiming the run until it is over.
 CREATE = """
-CREATE FUNCTION runtime_hold(held_run uuid, held_attempt integer) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION runtime_hold(held_run uuid, held_attempt integer) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM 1 FROM runtime_run
         WHERE id = held_run AND attempt = held_attempt AND status = 'running' FOR SHARE;
@@ -17,5 +17,5 @@ DROP = "DROP FUNCTION runtime_hold(uuid, integer)"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runtime", "0003_admission")]
+    dependencies = [("runtime", "0001_tables")]
     operations = [migrations.RunSQL(CREATE, DROP)]

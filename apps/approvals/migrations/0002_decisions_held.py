@@ -11,7 +11,7 @@ from django.db import migrations
 SEARCH_PATH = "SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);"
 
 REQUEST = """
-CREATE FUNCTION approvals_request_guard() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION approvals_request_guard() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     kinds text[] := CASE NEW.status
         WHEN 'approved' THEN '{approve,edit}' WHEN 'rejected' THEN '{reject}' ELSE '{respond}' END;
@@ -36,24 +36,24 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER request_guard BEFORE UPDATE OF status ON approvals_approvalrequest FOR EACH ROW
+CREATE OR REPLACE TRIGGER request_guard BEFORE UPDATE OF status ON approvals_approvalrequest FOR EACH ROW
     WHEN (OLD.status IS DISTINCT FROM NEW.status
         AND (OLD.status <> 'pending' OR NEW.status IN ('approved', 'rejected', 'responded')))
     EXECUTE FUNCTION approvals_request_guard();
 
-CREATE FUNCTION approvals_asked_guard() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION approvals_asked_guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'approval request %: what was asked about stays, and fewer votes are not enough', OLD.id
         USING ERRCODE = 'CS003';
 END $$;
-CREATE TRIGGER asked_guard BEFORE UPDATE OF quorum, question, tool_call_id ON approvals_approvalrequest FOR EACH ROW
+CREATE OR REPLACE TRIGGER asked_guard BEFORE UPDATE OF quorum, question, tool_call_id ON approvals_approvalrequest FOR EACH ROW
     WHEN (NEW.quorum < OLD.quorum OR OLD.question <> NEW.question OR OLD.tool_call_id <> NEW.tool_call_id)
     EXECUTE FUNCTION approvals_asked_guard();
 """
 
 # A call that was never asked about is approved as it is judged; everything later needs its newest request.
 CALL = """
-CREATE FUNCTION approvals_call_guard() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION approvals_call_guard() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
     newest record;
 BEGIN
@@ -72,7 +72,7 @@ BEGIN
     RAISE EXCEPTION 'tool call %: nobody decided that it goes from % to %', NEW.id, OLD.state, NEW.state
         USING ERRCODE = 'CS003', HINT = 'Decide in the admin, or by manage.py decide.';
 END $$;
-CREATE TRIGGER call_guard BEFORE UPDATE OF state ON runtime_toolcall FOR EACH ROW
+CREATE OR REPLACE TRIGGER call_guard BEFORE UPDATE OF state ON runtime_toolcall FOR EACH ROW
     WHEN (OLD.state IS DISTINCT FROM NEW.state
         AND NEW.state IN ('proposed', 'approved', 'running', 'rejected', 'responded')
         AND NOT (OLD.state = 'proposed' AND NEW.state = 'approved')
@@ -87,7 +87,7 @@ DROP_CALL = "DROP FUNCTION approvals_call_guard() CASCADE"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("approvals", "0008_queue_order"), ("runtime", "0009_interrupts")]
+    dependencies = [("approvals", "0001_tables"), ("runtime", "0001_tables")]
     operations = [
         migrations.RunSQL(SEARCH_PATH, migrations.RunSQL.noop),
         migrations.RunSQL(REQUEST, DROP_REQUEST),

@@ -1,4 +1,4 @@
-"""What each role may do with threads, runs and tool calls."""
+"""What each role may do with threads, runs, tool calls and the audit."""
 
 from accounts import roles
 from django.db import migrations
@@ -16,7 +16,15 @@ PERMISSIONS = {
         "use_queue_dashboard",
         "view_metrics",
     ],
-    roles.AUDITORS: ["view_assistant", "view_thread", "view_run", "view_toolcall", "export_toolcall"],
+    roles.AUDITORS: [
+        "view_assistant",
+        "view_thread",
+        "view_run",
+        "view_toolcall",
+        "export_toolcall",
+        "view_auditevent",
+        "export_auditevent",
+    ],
 }
 
 
@@ -25,5 +33,5 @@ def grant(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runtime", "0001_initial"), ("auth", "0012_alter_user_first_name_max_length")]
+    dependencies = [("runtime", "0003_audit"), ("auth", "0012_alter_user_first_name_max_length")]
     operations = [migrations.RunPython(grant, migrations.RunPython.noop)]
