@@ -16,8 +16,3 @@ class AccountsConfig(AppConfig):
     default = True
     name = "accounts"
     verbose_name = _("People")
-
-    def ready(self) -> None:
-        from accounts import squashed
-
-        squashed.watch(self)

@@ -1,22 +1,24 @@
-"""Each app's first migration stands for those it was made of: for all of them, never for a part."""
+"""`manage.py migrate`, which refuses a database that a version before this one's first left half-way."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
 from django.core.management.base import CommandError
+from django.core.management.commands import migrate
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
-from django.db.models.signals import pre_migrate
 
 
-def watch(sender: AppConfig) -> None:
-    """`migrate` refuses a database that was left half-way, before it changes anything."""
-    pre_migrate.connect(refuse_half, sender=sender)
+class Command(migrate.Command):
+    """Each app's first migration stands for those it was made of: for all of them, never for a part."""
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refuse_half(options["database"])
+        super().handle(*args, **options)
 
 
-def refuse_half(using: str, **_: Any) -> None:
+def refuse_half(using: str) -> None:
     loader = MigrationLoader(connections[using])
     applied = loader.applied_migrations.keys()
     for (app, _name), migration in loader.disk_migrations.items():
