@@ -21,7 +21,8 @@ from runtime.schemas import RunFields
 from tests.assistants.conftest import PROGRAMS, state_after
 from tests.support.demo import DemoModel
 from tests.support.engines import EngineOn
-from tests.support.processes import PATIENCE, Process, until
+from tests.support.nursery import Process
+from tests.support.processes import PATIENCE, until
 from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)

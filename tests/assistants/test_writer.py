@@ -22,7 +22,8 @@ from runtime.schemas import Event
 from tests.support.asking import perform
 from tests.support.demo import DemoModel
 from tests.support.engines import EngineOn
-from tests.support.processes import PATIENCE, Process, until
+from tests.support.nursery import Process
+from tests.support.processes import PATIENCE, until
 from tests.support.programs import Program, key_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

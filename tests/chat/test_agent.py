@@ -15,7 +15,8 @@ from runtime.models import Run, Thread
 
 from apps.chat.agent import Agent
 from tests.support.demo import DemoModel
-from tests.support.processes import ROOT, Process
+from tests.support.nursery import Process
+from tests.support.processes import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

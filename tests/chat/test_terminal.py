@@ -17,7 +17,8 @@ from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
 from apps.approvals.models import PolicyRule
 from apps.chat.terminal import plain
 from tests.support.demo import DemoModel
-from tests.support.processes import ROOT, Process, end, environment, until
+from tests.support.nursery import Process
+from tests.support.processes import ROOT, end, environment, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -22,7 +22,8 @@ from runtime.models import ACTIVE, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.redis_client import redis_client
 
 from tests.faults.lab import Lab
-from tests.support.processes import ROOT, Process, environment, until
+from tests.support.nursery import Process
+from tests.support.processes import ROOT, environment, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.django_db(transaction=True)]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 from accounts.models import User
 from django.contrib.auth.models import Group
@@ -17,7 +15,8 @@ from apps.approvals import notifications
 from apps.approvals.models import ApprovalRequest
 from apps.approvals.notifications.models import Delivery
 from apps.approvals.notifications.outbox import enqueue_due
-from tests.support.processes import Process, until
+from tests.support.nursery import Process
+from tests.support.processes import until
 from tests.support.smtp import MailServer
 
 
@@ -47,7 +46,7 @@ def test_a_worker_of_its_own_sends_what_redis_lost_and_survives_its_own_death(
             until(lambda: redis_client().smembers("rq:workers"))
             notifications.announce(request_of, "opened")
             until(lambda: Delivery.objects.filter(status="sent").count() == 1)
-            worker.process.send_signal(signal.SIGKILL)
+            worker.kill()
 
             notifications.announce(request_of, "reminded")
             redis_client().flushdb()

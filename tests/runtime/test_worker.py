@@ -18,7 +18,8 @@ from runtime.redis_client import redis_client
 
 from tests.support.demo import DemoModel
 from tests.support.engines import EngineOn, take_turn
-from tests.support.processes import Process, until
+from tests.support.nursery import Process
+from tests.support.processes import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -161,9 +162,9 @@ def test_a_worker_told_to_stop_gives_its_runs_back_and_leaves(
     with worker(OPENAI_MODEL="demo-model+tokens=1000,delay=0.05", COUNTERSIGN_WORKER_DRAIN="0.5") as first:
         run = runs.send_message(thread, alice, "go")
         until(lambda: status(run) == RunStatus.RUNNING)
-        first.process.send_signal(signal.SIGTERM)
+        first.send(signal.SIGTERM)
         until(first.has_died)
-        assert first.process.returncode == 0
+        assert first.exit_code == 0
     run.refresh_from_db()
     assert (run.status, run.attempt, run.drains) == (RunStatus.PENDING, 1, 1)
 
@@ -179,7 +180,7 @@ def test_an_endpoint_that_goes_away_with_the_worker_fails_no_run(
         run = runs.send_message(thread, alice, "tell me a long story")
         until(lambda: status(run) == RunStatus.RUNNING)
         until(lambda: b"token" in str(redis_client().xrange(events.log_key(thread.pk))).encode())
-        first.process.send_signal(signal.SIGTERM)
+        first.send(signal.SIGTERM)
         model.process.kill()
         until(first.has_died)
 

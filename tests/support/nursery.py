@@ -6,19 +6,23 @@ with its pid. Settings are read in the child, so each child has an environment o
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 
 from embedded.process import is_alive
 
-from tests.support.processes import ROOT, line_of, reap, until
+from tests.support.processes import PATIENCE, ROOT, environment, line_of, reap, until
 
 PRELOADED = (
     "runtime",  # first: it sets what LangGraph reads as it is imported
@@ -57,6 +61,36 @@ class Child:
     def has_died(self) -> bool:
         return not is_alive(self.pid)
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, and after a signal that it could not catch."""
+        code = _exit_file(self.log)
+        return int(code.read_text()) if code.exists() else None
+
+
+class Process(Child):
+    """`with Process("worker", COUNTERSIGN_RUN_LEASE="2"):` a management command, asked to end at the end."""
+
+    def __init__(self, *command: str, **env: str) -> None:
+        self._command, self._env = command, environment(**env)
+
+    def __enter__(self) -> Process:
+        log = Path(tempfile.mkdtemp()) / "log"
+        child = shared().start(*self._command, env=self._env, log=log)
+        super().__init__(child.pid, log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.send(signal.SIGTERM)
+        try:
+            until(self.has_died, seconds=PATIENCE)
+        finally:
+            self.kill()
+            sys.stderr.write(self.log.read_text())  # pytest shows it with a test that fails
+            shutil.rmtree(self.log.parent)
+
 
 class Nursery:
     """`with Nursery() as nursery: nursery.start("worker", env=…, log=…)`"""
@@ -88,6 +122,18 @@ class Nursery:
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return Child(int(line_of(self._process)), log)
+
+
+@cache
+def shared() -> Nursery:
+    """The one of this process, for as long as that lasts."""
+    nursery = Nursery()
+    atexit.register(nursery.__exit__, None, None, None)
+    return nursery.__enter__()
+
+
+def _exit_file(log: Path) -> Path:
+    return log.with_suffix(".exit")
 
 
 def main() -> None:
@@ -125,6 +171,7 @@ def be_child(argv: list[str], env: dict[str, str], log: str) -> None:
     finally:
         with suppress(Exception):
             sys.stdout.flush()
+            _exit_file(Path(log)).write_text(str(code))
         os._exit(code)
 
 

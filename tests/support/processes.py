@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from django.conf import settings
@@ -69,27 +66,3 @@ def line_of(process: subprocess.Popen[str], *, within: float = 60.0) -> str:
     heard, _, _ = select.select([process.stdout], [], [], within)
     assert heard, f"it said nothing within {within} s"
     return process.stdout.readline()
-
-
-class Process:
-    """`with Process("worker"):` a management command, terminated at the end."""
-
-    def __init__(self, *command: str, **env: str) -> None:
-        self._argv = [sys.executable, str(ROOT / "manage.py"), *command]
-        self._env = environment(**env)
-
-    def __enter__(self) -> Process:
-        self.process = subprocess.Popen(self._argv, env=self._env, cwd=ROOT)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        end(self.process, within=PATIENCE)
-
-    def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
-
-    def has_died(self) -> bool:
-        return self.process.poll() is not None

@@ -17,8 +17,9 @@ from pathlib import Path
 from rq import Worker
 from runtime.redis_client import redis_client
 
+from tests.support.nursery import Process
 from tests.support.ports import free_port
-from tests.support.processes import PATIENCE, ROOT, Process, end, environment, until
+from tests.support.processes import PATIENCE, ROOT, end, environment, until
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",

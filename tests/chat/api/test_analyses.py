@@ -17,7 +17,8 @@ from runtime.redis_client import redis_client
 from tests.chat.api.conftest import Program
 from tests.support.demo import DemoModel
 from tests.support.engines import EngineOn
-from tests.support.processes import PATIENCE, Process, until
+from tests.support.nursery import Process
+from tests.support.processes import PATIENCE, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
