@@ -7,8 +7,38 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 from runtime.exceptions import InvalidDecision
+
+WRONG = {
+    "required": gettext_lazy("The tool needs this."),
+    "additionalProperties": gettext_lazy("The tool takes nothing of this name."),
+    "type": gettext_lazy("It must be: %(says)s."),
+    "enum": gettext_lazy("It must be one of: %(says)s."),
+    "const": gettext_lazy("It must be: %(says)s."),
+    "minimum": gettext_lazy("It must be at least %(says)s."),
+    "maximum": gettext_lazy("It must be at most %(says)s."),
+    "exclusiveMinimum": gettext_lazy("It must be more than %(says)s."),
+    "exclusiveMaximum": gettext_lazy("It must be less than %(says)s."),
+    "multipleOf": gettext_lazy("It must be a multiple of %(says)s."),
+    "minLength": gettext_lazy("It must have at least %(says)s characters."),
+    "maxLength": gettext_lazy("It must have at most %(says)s characters."),
+    "minItems": gettext_lazy("It must have at least %(says)s entries."),
+    "maxItems": gettext_lazy("It must have at most %(says)s entries."),
+    "pattern": gettext_lazy("It must have this form: %(says)s."),
+}
+"""What is wrong, by the word of JSON Schema; `says` is what the schema says there. Other words: in English."""
+
+TYPES = {
+    "string": gettext_lazy("a text"),
+    "integer": gettext_lazy("a whole number"),
+    "number": gettext_lazy("a number"),
+    "boolean": gettext_lazy("true or false"),
+    "array": gettext_lazy("a list"),
+    "object": gettext_lazy("names and values"),
+    "null": gettext_lazy("nothing"),
+}
 
 
 def checked(args: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +60,7 @@ def problems(args: Any, schema: dict[str, Any]) -> list[tuple[str, str]]:
     strict = {"additionalProperties": False, **schema}
     validator = Draft202012Validator(strict, format_checker=FormatChecker())
     errors = sorted(validator.iter_errors(args), key=str)
-    found = [(".".join(str(part) for part in error.absolute_path), _told(error)) for error in errors]
+    found = list(dict.fromkeys((name, _told(error)) for error in errors for name in _named(error)))
     return found + [problem for name in args if (problem := _out_of_bounds(name, args[name], schema))]
 
 
@@ -69,12 +99,33 @@ def _out_of_bounds(name: str, value: Any, schema: dict[str, Any]) -> tuple[str, 
     return None
 
 
+def _named(error: ValidationError) -> Iterator[str]:
+    """The argument that is wrong, or the ones that are missing or too many."""
+    path = [str(part) for part in error.absolute_path]
+    schema: Any = error.schema
+    given: Any = error.instance
+    match error.validator:
+        case "required":
+            names = [name for name in schema["required"] if name not in given]
+        case "additionalProperties":
+            names = [name for name in given if name not in schema.get("properties", {})]
+        case _:
+            names = [""]
+    for name in names:
+        yield ".".join([*path, name] if name else path)
+
+
 def _told(error: ValidationError) -> str:
     if decimal_branch(error.schema) is not None:
         return _("%(value)s is not a number this tool takes. Write it like 59.90.") % {
             "value": error.instance
         }
-    return error.message
+    says: Any = error.validator_value
+    if error.validator == "type":
+        says = " / ".join(str(TYPES.get(each, each)) for each in ([says] if isinstance(says, str) else says))
+    elif error.validator == "enum":
+        says = ", ".join(map(str, says))
+    return str(WRONG[error.validator]) % {"says": says} if error.validator in WRONG else error.message
 
 
 def _unkept(value: Any) -> bool:

@@ -151,3 +151,31 @@ def test_each_type_refuses_what_it_is_not(schema, typed):
 
     with pytest.raises(ValidationError):
         field_for("x", schema, {}, OMITTED).clean(typed)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "said"),
+    [
+        ({"type": "integer"}, "7", "It must be: a whole number."),
+        ({"type": ["string", "null"]}, 7, "It must be: a text / nothing."),
+        ({"enum": ["post", "till"]}, "desk", "It must be one of: post, till."),
+        ({"minimum": 1}, 0, "It must be at least 1."),
+        ({"exclusiveMaximum": 5}, 5, "It must be less than 5."),
+        ({"maxLength": 3}, "long", "It must have at most 3 characters."),
+        ({"minItems": 1}, [], "It must have at least 1 entries."),
+        ({"pattern": "^A"}, "B", "It must have this form: ^A."),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(schema, value, said):
+    assert arguments.problems({"it": value}, {"properties": {"it": schema}}) == [("it", said)]
+
+
+def test_what_is_missing_and_what_is_too_much_is_named():
+    schema = {"properties": {"a": {}, "b": {}}, "required": ["a", "b"]}
+
+    assert arguments.problems({"c": 1, "d": 2}, schema) == [
+        ("a", "The tool needs this."),
+        ("b", "The tool needs this."),
+        ("c", "The tool takes nothing of this name."),
+        ("d", "The tool takes nothing of this name."),
+    ]
