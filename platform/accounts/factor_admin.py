@@ -53,6 +53,7 @@ class FactorReset(UserAdmin):
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
+            "original": person,
             "person": person,
             "title": _("Reset the second factor?"),
         }

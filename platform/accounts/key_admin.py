@@ -148,7 +148,8 @@ class ApiKeyAdmin(KeyAdmin):
         return self._page(request, "created", key, title=_("Your new key"), secret=secret)
 
     def _page(self, request: HttpRequest, name: str, key: ApiKey, **more: Any) -> HttpResponse:
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "key": key, **more}
+        site = self.admin_site.each_context(request)
+        context = {**site, "opts": self.opts, "original": key, "key": key, **more}
         response = TemplateResponse(request, f"{TEMPLATES}/{name}.html", context)
         add_never_cache_headers(response)
         return response
