@@ -77,7 +77,7 @@ class Stack:
 
     def start_followers(self) -> None:
         """Start what the first turn can do without: it would only slow down the others' start."""
-        self.supervisor.start(*map(Process, self._followers()))
+        self.supervisor.join(*map(Process, self._followers()))
 
     def wait_healthy(self) -> list[str]:
         """Wait until /health is green but for the followers. What is not when the time is over, else nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -72,11 +72,12 @@ class Supervisor:
 
     def start(self, *processes: Process, stops_last: bool = False) -> None:
         """Start one group at once; `wait_ready` waits for it. It stops before all that were started earlier."""
-        group: list[Watched] = []
-        self._groups.insert(0 if stops_last else len(self._groups), group)
-        for process in processes:
-            group.append(Watched(process))
-            group[-1].start()
+        self._groups.insert(0 if stops_last else len(self._groups), [])
+        self._begin(self._groups[0 if stops_last else -1], processes)
+
+    def join(self, *processes: Process) -> None:
+        """Start these in the group that stops first, at once with the others in it."""
+        self._begin(self._groups[-1], processes)
 
     def wait_ready(self, *processes: Process) -> None:
         """Return when each of these, or of all, is ready. DidNotStart names the first that is not."""
@@ -114,6 +115,11 @@ class Supervisor:
         finally:
             for watched in self._all():
                 watched.process.kill()
+
+    def _begin(self, group: list[Watched], processes: Iterable[Process]) -> None:
+        for process in processes:
+            group.append(Watched(process))
+            group[-1].start()
 
     def _all(self) -> list[Watched]:
         return [watched for group in self._groups for watched in group]

@@ -68,6 +68,8 @@ class Engine:
         self._quarantine = Quarantine()
         self._unasked: set[asyncio.Task[str]] = set()
         """Runs begun without RQ, while Redis was away."""
+        self._claims: set[asyncio.Task[Any]] = set()
+        """All that were begun, from before they are ours until after they are not."""
         self._held: dict[UUID, Held] = {}
         self._started: set[Future[str]] = set()
         self._draining = False
@@ -139,11 +141,14 @@ class Engine:
         self._draining = True
         await end(*self._watches)
         await self._join_held(0)
-        if claims := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(claims, timeout=LEAVE_WITHIN)
+        if under_way := self._claims | self._answering:
+            await asyncio.wait(under_way, timeout=LEAVE_WITHIN)
         await self._stack.aclose()
 
     async def _claim_and_perform(self, run_id: str) -> str:
+        if (this := asyncio.current_task()) is not None:
+            self._claims.add(this)
+            this.add_done_callback(self._claims.discard)
         if self._is_draining():
             return "left for another worker"
         run = await in_database(Run.claim, run_id, self._name, alone=self._alone)

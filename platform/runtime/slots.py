@@ -68,7 +68,7 @@ class SlotWorker(BaseWorker):
 
     @property
     def dequeue_timeout(self) -> int:
-        return 2  # seconds: how long a stop can go unnoticed
+        return 1  # second: how long a stop can go unnoticed
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
         self._beat_thread.start()

@@ -96,6 +96,23 @@ def test_servers_that_were_started_later_stop_after_their_programs(
     assert order.read_text().split() == ["web", "database"]
 
 
+def test_who_joins_a_group_stops_with_it(shell: Shell, tmp_path: Path, until: Until) -> None:
+    order, ready = tmp_path / "order", tmp_path / "ready"
+    supervisor = Supervisor()
+    scripts = [
+        shell(f"trap 'echo {name} >> {order}; exit' TERM; echo >> {ready}; {STAY}", name=name)
+        for name in ("database", "web", "worker")
+    ]
+    supervisor.start(scripts[1])
+    supervisor.start(scripts[0], stops_last=True)
+    supervisor.join(scripts[2])
+    until(lambda: ready.exists() and len(ready.read_text()) == 3)
+
+    supervisor.stop()
+
+    assert sorted(order.read_text().split()[:2]) == ["web", "worker"]
+
+
 def test_it_waits_for_those_that_are_named(shell: Shell) -> None:
     supervisor = Supervisor()
     supervisor.start(shell(STAY, is_ready=lambda: False, ready_within=0.1))
