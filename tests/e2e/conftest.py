@@ -17,6 +17,8 @@ from tests.support import product as products
 from tests.support.demo import DemoModel
 from tests.support.product import Product
 
+BY = 0.7  # of all other files: the last browser test has begun
+Files = list[list[pytest.Item]]
 SignIn = Callable[..., Page]
 
 
@@ -97,11 +99,27 @@ def sign_in(product: Product, browser: Browser) -> Iterator[SignIn]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First, for these files take longest; skipped, and said so, where there is no browser."""
-    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
-    items[:] = here + [item for item in items if item not in set(here)]
-    for item in here:
+    """Between the others' files; skipped, and said so, where there is no browser."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    here = [file for path, file in files.items() if path.is_relative_to(Path(__file__).parent)]
+    rest = [file for path, file in files.items() if not path.is_relative_to(Path(__file__).parent)]
+    items[:] = [item for file in spread(here, rest) for item in file]
+    for item in (item for file in here for item in file):
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.django_db(transaction=True))
         if products.chromium() is None and not os.environ.get("REQUIRE_BROWSER"):
             item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+def spread(slow: Files, rest: Files) -> Files:
+    """The slow files take minutes and most of a core: side by side they would time out, and last they would be late."""
+    every = max(1, int(BY * len(rest) / max(1, len(slow))))
+    waiting = sorted(slow, key=len)
+    found: Files = []
+    for number, file in enumerate(rest):
+        if number % every == 0 and waiting:
+            found.append(waiting.pop())
+        found.append(file)
+    return [*found, *reversed(waiting)]
