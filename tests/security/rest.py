@@ -63,7 +63,6 @@ OPEN: dict[int, str] = {
     66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
     88: "Known holes in libraries: the lock files have hashes; nothing looks the versions up.",
-    92: "A budget in money: not built. Tokens and tool calls of a turn have limits.",
     96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",
 }
