@@ -1,4 +1,4 @@
-"""What is installed is what was locked: one version of each package, by its hashes; and what `make audit` says of it."""
+"""What is installed is what was locked: one version of each package, by its hashes. What `make audit` says of it."""
 
 from __future__ import annotations
 

@@ -63,9 +63,7 @@ NOT_APPLICABLE: dict[int, str] = {
 }
 
 OPEN: dict[int, str] = {
-    15: "An inline script in a real browser: tested by the policy's header (14), not in Chromium. No reports.",
     20: "A thousand half-open requests: not tested. A proxy in front has to bound them.",
-    66: "A payload split over two pieces of a stream: pieces are appended as text, tested in no browser.",
     75: "A tool reads what its requester may not: tools have the worker's rights; `current_call` names the person.",
     96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",

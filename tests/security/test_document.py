@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import test_attacks  # noqa: F401  (those that need a browser)
 from tests.security import (  # noqa: F401  (each adds its attacks to the list)
     test_approvals,
     test_load,
