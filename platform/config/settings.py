@@ -226,6 +226,7 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "accounts.backends.PasswordGate",
     "django.contrib.auth.backends.ModelBackend",
+    "assistants.shop.permissions.OrdersOfGroups",  # signs nobody in: it says who may see what
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
