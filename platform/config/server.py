@@ -1,4 +1,4 @@
-"""Daphne, with a bound on the body of a request, and on what waits to be sent over a socket.
+"""Daphne, with bounds: on the body of a request, on requests that do not end, on what waits to be sent over a socket.
 
 Daphne reads all of a body, and hands it on in pieces that it keeps, before Django sees the request: settings bound
 what Django parses, not what this process takes in. Over a socket it sends whatever it is given, however much waits for
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import sys
 from typing import Any
 
@@ -17,6 +18,9 @@ from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
+
+from config import unfinished
+from config.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,9 @@ REFUSAL = (
 )
 
 
+UNFINISHED = Unfinished()
+
+
 def max_body_bytes() -> int:
     """Twice what Django parses, for the encoding of a form around its text."""
     return 2 * int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
@@ -52,6 +59,10 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     _received = 0
     _is_refused = False
+
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        UNFINISHED.begin(channel, unfinished.READ_WITHIN)
+        super().__init__(channel, *args, **kwargs)
 
     def gotLength(self, length: int | None) -> None:  # Twisted's name
         if (length or 0) > max_body_bytes():
@@ -68,7 +79,13 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._is_refused:
+            UNFINISHED.end(self.channel)
             super().requestReceived(command, path, version)
+
+    def finish(self) -> None:
+        if self.channel is not None:  # before it goes on: the next request may be there already
+            UNFINISHED.begin(self.channel, unfinished.IDLE_WITHIN)
+        super().finish()
 
     def _refuse(self) -> None:
         if self._is_refused:
@@ -86,6 +103,15 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]  # daphne has no types
     def buildProtocol(self, addr: Any) -> Any:  # Twisted's name
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
+        channel = protocol._channel
+        lost = channel.connectionLost
+
+        def connection_lost(*reason: Any) -> None:
+            UNFINISHED.end(channel)
+            lost(*reason)
+
+        channel.connectionLost = connection_lost
+        UNFINISHED.begin(channel, unfinished.READ_WITHIN)
         return protocol
 
 
@@ -153,7 +179,14 @@ class CommandLine(CommandLineInterface):  # type: ignore[misc]  # daphne has no 
     server_class = BoundedServer
 
 
+def _take_descriptors() -> None:
+    """As many connections as the machine allows: the usual 1,024 are for programs that wait with `select`."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
+    _take_descriptors()
     sys.setswitchinterval(SWITCH_INTERVAL)
     CommandLine.entrypoint()
 

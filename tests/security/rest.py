@@ -63,7 +63,6 @@ NOT_APPLICABLE: dict[int, str] = {
 }
 
 OPEN: dict[int, str] = {
-    20: "A thousand half-open requests: not tested. A proxy in front has to bound them.",
     96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",
 }

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e import test_attacks  # noqa: F401  (those that need a browser)
 from tests.security import (  # noqa: F401  (each adds its attacks to the list)
     test_approvals,
+    test_floods,
     test_load,
     test_login_and_http,
     test_model_output,
