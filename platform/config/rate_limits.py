@@ -75,9 +75,7 @@ def rate_limits(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
     """Of the API's requests per address, person and key; of sign-ins, the wrong ones per address."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if not is_api(request):
-            return get_response(request)
-        window = _counted(request)
+        window = _counted(request) if is_api(request) else None
         response = too_many(request, window) if window and window.is_over else get_response(request)
         if response.streaming:
             let_go_of_connections()  # or each open stream would keep one of the pool from all others

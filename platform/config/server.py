@@ -1,8 +1,8 @@
-"""Daphne, with bounds: on the body of a request, on requests that do not end, on what waits to be sent over a socket.
+"""Daphne, with bounds: on the body of a request, on requests that do not end, on what waits to be sent.
 
 Daphne reads all of a body, and hands it on in pieces that it keeps, before Django sees the request: settings bound
-what Django parses, not what this process takes in. Over a socket it sends whatever it is given, however much waits for
-a reader who does not read. `python -m config.server` is Daphne's own command line.
+what Django parses, not what this process takes in. It sends whatever it is given, an export of any size, however much
+waits for a reader who does not read. `python -m config.server` is Daphne's own command line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LINGER = (
     2.0  # seconds for which a refused sender is read and forgotten; a reset would take the answer from it
 )
 
-STALL = 30.0  # seconds for which a socket's reader may take nothing of what waits, before it is dropped
+STALL = 30.0  # seconds for which a reader may take nothing of what waits, before it is dropped
 
 SWITCH_INTERVAL = 0.0005  # seconds a thread that draws a page lets sockets wait, of Python's 5 ms
 
@@ -59,6 +59,7 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     _received = 0
     _is_refused = False
+    flow: Flow | None = None
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         UNFINISHED.begin(channel, unfinished.READ_WITHIN)
@@ -82,10 +83,27 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
             UNFINISHED.end(self.channel)
             super().requestReceived(command, path, version)
 
+    def handle_reply(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and self.channel is not None and self.flow is None:
+            self.flow = Flow()
+            self.registerProducer(self.flow, True)
+        super().handle_reply(message)
+
     def finish(self) -> None:
+        if self.flow is not None:
+            self.unregisterProducer()
         if self.channel is not None:  # before it goes on: the next request may be there already
             UNFINISHED.begin(self.channel, unfinished.IDLE_WITHIN)
         super().finish()
+
+    def connectionLost(self, reason: Any) -> None:  # Twisted's name
+        if self.flow is not None:
+            self.flow.stopProducing()
+        super().connectionLost(reason)
+
+    def drop(self) -> None:
+        if self.channel is not None:
+            self.channel.transport.abortConnection()
 
     def _refuse(self) -> None:
         if self._is_refused:
@@ -140,6 +158,8 @@ class Flow:
 
 
 class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    flow: Flow | None = None
+
     def onOpen(self) -> None:  # autobahn's name
         self.flow = Flow()
         self.transport.unregisterProducer()  # that of HTTP, which ended with the handshake
@@ -147,9 +167,12 @@ class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no t
         super().onOpen()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # autobahn's name
-        if hasattr(self, "flow"):  # else it was never open
+        if self.flow is not None:  # else it was never open
             self.flow.stopProducing()
         super().onClose(wasClean, code, reason)
+
+    def drop(self) -> None:
+        self.dropConnection(abort=True)
 
 
 class BoundedSockets(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
@@ -164,13 +187,13 @@ class BoundedServer(server.Server):  # type: ignore[misc]  # daphne has no types
         super().run()
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
-        """What is sent over a socket waits for its reader; whoever sends is caught up from the log."""
-        if message["type"] == "websocket.send" and hasattr(protocol, "flow"):
+        """What is sent over a socket, or of an answer that is long, waits for its reader."""
+        if message["type"] in ("websocket.send", "http.response.body") and protocol.flow is not None:
             try:
                 await protocol.flow.ready()
             except TimeoutError:
                 logger.warning("reader dropped", extra={"action": "reader_dropped"})
-                protocol.dropConnection(abort=True)
+                protocol.drop()
                 return
         await super().handle_reply(protocol, message)
 

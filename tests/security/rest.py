@@ -63,6 +63,5 @@ NOT_APPLICABLE: dict[int, str] = {
 }
 
 OPEN: dict[int, str] = {
-    96: "A hundred exports of long threads at once: exports are streamed; their memory is not measured.",
     100: "Sign-in, health and metrics under a flood: not measured.",
 }

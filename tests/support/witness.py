@@ -1,6 +1,7 @@
 """The web server's command line; on SIGUSR1 it writes the names of its loaded modules to $WITNESS.
 
-$CONSTANTS, such as "config.unfinished.AT_MOST=9", sets what is a constant otherwise.
+$REMOVAL names a function of tests.support.removals to call first. $CONSTANTS, such as "config.unfinished.AT_MOST=9",
+sets what is a constant otherwise.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 
 from config.server import main
+
+from tests.support import removals
 
 
 def testify(signum: int, frame: FrameType | None) -> None:
@@ -31,6 +34,8 @@ def set_constants() -> None:
 
 
 if __name__ == "__main__":
+    if os.environ.get("REMOVAL"):
+        getattr(removals, os.environ["REMOVAL"])()
     set_constants()
     signal.signal(signal.SIGUSR1, testify)
     main()
