@@ -63,6 +63,8 @@ def elsewhere() -> Iterator[str]:
 
 
 def listed(sentences: dict[int, str]) -> Iterator[str]:
+    if not sentences:
+        yield "- Nothing of the list."
     for number, sentence in sorted(sentences.items()):
         yield f"- **{number}** {sentence}"
 

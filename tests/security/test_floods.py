@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import resource
 import socket
+import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db import connections
 
+from apps.observability import health, metrics, probes
 from tests.security.registry import attack
 from tests.security.without import patched
 from tests.support.product import Web
@@ -191,3 +199,133 @@ def until_it_rests(web: Web) -> None:
         time.sleep(0.1)
         if (now := resident(web)) > highest + MB:
             highest, since = now, time.monotonic()
+
+
+# Attack 100
+
+FLOOD = 40  # callers at once
+
+
+def at_once(work: Callable[[], Any]) -> list[Any]:
+    together = threading.Barrier(FLOOD)
+
+    def perform(_: int) -> Any:
+        together.wait(30)
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(FLOOD) as pool:
+        return list(pool.map(perform, range(FLOOD)))
+
+
+def anew(check: health.Check) -> Any:
+    return health._threads().submit(check._find)
+
+
+@attack(
+    100,
+    "the state is asked for by forty at once, and again and again",
+    "the database is asked once for all who wait",
+    control="a part that is asked already is not asked again",
+    without=patched("apps.observability.health.Check.ask", anew),
+    held=lambda outcome: outcome[0] == FLOOD and outcome[1] <= 3,
+    fallen=lambda outcome: outcome[1] == FLOOD,
+)
+def test_100_a_flood_of_probes(monkeypatch):
+    asked = []
+
+    def slow() -> str:
+        asked.append(1)
+        time.sleep(0.3)
+        return probes.database()
+
+    monkeypatch.setattr(health, "ESSENTIAL", (health.Check("database", slow, within=30),))
+    answers = at_once(lambda: health.findings(health.ESSENTIAL)["database"].status)
+    return answers.count("ok"), len(asked)
+
+
+@attack(
+    100,
+    "the metrics are read by forty at once",
+    "the database is read once",
+    control="what was read is good for seconds",
+    without=patched("apps.observability.metrics.KEEP", -1.0),
+    held=(FLOOD, 1),
+    fallen=(FLOOD, FLOOD),
+)
+def test_100_a_flood_of_scrapes(monkeypatch):
+    read = []
+    read_all = metrics._read_all
+    monkeypatch.setattr(metrics, "_read_all", lambda: read.append(1) or read_all())
+    metrics.COLLECTOR.forget()
+    answers = at_once(metrics.exposition)
+    return sum(b"agent_runs_active" in answer for answer in answers), len(read)
+
+
+SIGN_IN_RATE = "30 per 5 minutes"
+TRIES, THREADS = 60, 6
+
+
+class Stranger:
+    """Tries one password for many names."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        page = self._ask("GET", "/accounts/login/")
+        self._cookie = page.headers["Set-Cookie"].split(";")[0]
+
+    def _ask(self, method: str, path: str, body: str = "", **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self._web.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            answer.read()
+            return answer
+        finally:
+            connection.close()
+
+    def try_names(self) -> int:
+        """How many tries were refused unread."""
+        form = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": self._cookie}
+        token = self._cookie.partition("=")[2]
+        codes = []
+        for n in range(TRIES // THREADS):
+            name = f"somebody-{threading.get_ident()}-{n}"
+            body = f"username={name}&password=guessed&csrfmiddlewaretoken={token}"
+            codes.append(self._ask("POST", "/accounts/login/", body, **form).status)
+        return codes.count(429)
+
+
+def answered(web: Web, path: str, **headers: str) -> int:
+    request = urllib.request.Request(f"{web.url}{path}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@attack(
+    100,
+    "passwords are guessed by the hundred, as fast as they are answered",
+    "those past the limit are refused before a password is looked at; health and metrics answer all the while",
+    control="a limit of wrong passwords for each address",
+    without=patched("tests.security.test_floods.SIGN_IN_RATE", "off"),
+    held=lambda outcome: outcome[0] >= TRIES / 3 and outcome[1] == {200},
+    fallen=(0, {200}),
+)
+def test_100_a_flood_of_sign_ins(empty_redis):
+    env = {"COUNTERSIGN_SIGN_IN_RATE": SIGN_IN_RATE, "COUNTERSIGN_METRICS_TOKEN": "scraper"}
+    with serving(**env) as web, ThreadPoolExecutor(THREADS) as pool:
+        stranger = Stranger(web)
+        tries = [pool.submit(stranger.try_names) for _ in range(THREADS)]
+        statuses = set()
+        while not all(each.done() for each in tries):
+            statuses |= {
+                answered(web, "/health/live"),
+                answered(web, "/health/ready"),
+                answered(web, "/metrics", Authorization="Bearer scraper"),
+            }
+        return sum(each.result() for each in tries), statuses
