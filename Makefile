@@ -7,7 +7,7 @@ check: export PYTHONPATH := $(CURDIR)/platform
 check: export COUNTERSIGN_SECRET_KEY := check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format messages bench faults conformance lock setup
+.PHONY: help run test check format messages bench faults conformance audit lock setup
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ faults: setup ## Kill, cut off and freeze it for 20 minutes; FAULTS_ROUNDS=20 fo
 conformance: ## Drive the API with LangGraph's own clients, JavaScript's too; the last table is in docs/compatibility.md
 	@$(PYTHON) bootstrap.py setup --conformance
 	$(VENV)/python -m tests.conformance $(ARGS)
+
+audit: ## Ask for known holes in the locked packages; ends with 1 when there are, with 2 when it could not be asked
+	@$(PYTHON) bootstrap.py setup --audit
+	@.venv-audit/bin/python requirements/audit.py $(ARGS)
 
 lock: ## Compile requirements/*.in to exact, hashed *.txt; ARGS=--upgrade for newer versions
 	@$(PYTHON) bootstrap.py lock $(ARGS)

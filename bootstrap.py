@@ -1,6 +1,6 @@
 """Makes .venv from the hashed requirements, then starts Countersign. Standard library only.
 
-    python3 bootstrap.py setup [--dev | --bench | --conformance]
+    python3 bootstrap.py setup [--dev | --bench | --conformance | --audit]
     python3 bootstrap.py run
     python3 bootstrap.py lock [options of `uv pip compile`]
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 # What only one verb needs; tests and the product never see it.
-VENVS_BESIDE = {"bench": ROOT / ".venv-bench", "conformance": ROOT / ".venv-conformance"}
+VENVS_BESIDE = {kind: ROOT / (".venv-" + kind) for kind in ("bench", "conformance", "audit")}
 STAMP_NAME = "countersign-stamp.json"
 STAMP = VENV / STAMP_NAME  # requirements file -> the hash it was installed with
 TOOLS = ROOT / ".tools"
@@ -86,6 +86,8 @@ def main() -> None:
     try:
         if arguments[:1] == ["lock"]:
             lock(arguments[1:])
+        elif arguments == ["setup", "--audit"]:
+            set_up_beside("audit")
         elif arguments in (["setup", "--bench"], ["setup", "--conformance"]):
             set_up(dev=True)
             set_up_beside(arguments[1][2:])

@@ -24,6 +24,7 @@ from embedded import paths
 from embedded.postgres import Postgres
 from embedded.valkey import Valkey
 from pytest_django import DjangoDbBlocker
+from runtime import prices
 from runtime.models import Assistant, Thread, assistant_id_for
 
 from tests import settings as test_settings
@@ -39,6 +40,12 @@ def english() -> Iterator[None]:
     """Whatever language another test's page was in."""
     with translation.override("en"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_known_of_budgets() -> None:
+    """Whatever was in force in another test, a moment ago."""
+    prices.forget()
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,13 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_rq.models import Dashboard
+from runtime import budgets
 from runtime.models import Assistant, AuditEvent, Message, Run, Thread, ToolCall
 
-from apps.observability import columns
+from apps.observability import (
+    budget_admin,  # noqa: F401  (registers its pages)
+    columns,
+)
 from apps.observability.access import may_use_queues
 from apps.observability.assistant_form import AssistantForm
 from apps.observability.audit_admin import AuditEventAdmin
@@ -97,7 +101,16 @@ class RunAdmin(ReadOnlyAdmin):
     """One line a turn; its page has the steps of the turn, resumptions included."""
 
     date_hierarchy = "created_at"
-    list_display = ("created_at", "user", "assistant", "status_pill", "input_tokens", "output_tokens", "took")
+    list_display = (
+        "created_at",
+        "user",
+        "assistant",
+        "status_pill",
+        "input_tokens",
+        "output_tokens",
+        "cost_shown",
+        "took",
+    )
     list_filter = ("status", "created_at", ("assistant", admin.RelatedOnlyFieldListFilter))
     list_select_related = ("user", "assistant")
     search_fields = ("user__username", "error", "id__exact", "thread__id__exact")
@@ -109,7 +122,7 @@ class RunAdmin(ReadOnlyAdmin):
         ),
         (_("Steps"), {"fields": ("steps",)}),
         (_("Times"), {"fields": ("created_at", "started_at", "ended_at", "took", "cancel_requested_at")}),
-        (_("Cost"), {"fields": ("input_tokens", "output_tokens")}),
+        (_("Cost"), {"fields": ("input_tokens", "output_tokens", "cost_shown", "model_calls_shown")}),
         (_("Error"), {"fields": ("error_type", "error_shown")}),
         (_("Worker"), {"fields": ("worker", "attempt", "lease_expires_at")}),
         (_("Input"), {"fields": ("input_shown", "command_shown")}),
@@ -122,6 +135,14 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description=_("duration"))
     def took(self, run: Run) -> str:
         return columns.seconds(run.ended_at - run.started_at if run.ended_at and run.started_at else None)
+
+    @admin.display(description=_("cost"), ordering="cost")
+    def cost_shown(self, run: Run) -> str:
+        return budgets.money(run.cost)
+
+    @admin.display(description=_("model calls"))
+    def model_calls_shown(self, run: Run) -> str:
+        return columns.json_block(run.model_calls) if run.model_calls else "-"
 
     @admin.display(description=_("tool calls"))
     def tool_calls_link(self, run: Run) -> str:

@@ -15,7 +15,7 @@ from accounts.problems import problems
 from accounts.scopes import PERMISSIONS, Scope
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from ninja import Query, Router, Schema, Status
@@ -24,7 +24,9 @@ from runtime.audit import signing
 from runtime.database import in_database
 from runtime.models import AuditEvent
 
+from apps.observability import downloads
 from apps.observability.access import EXPORT_AUDIT
+from apps.observability.downloads import DownloadResponse
 
 router = Router(tags=["audit"], auth=CallerAuth(Scope.AUDIT))
 
@@ -140,22 +142,24 @@ def export(request: HttpRequest, part: Query[Part]) -> Any:
 
     To check it: `verify_export.py` with the key of `manage.py export_audit --public-key`.
     """
-    _auditor(request, EXPORT_AUDIT)
+    download = downloads.begin(_auditor(request, EXPORT_AUDIT).pk)
     try:
         begun = signing.begin(part.since, part.until)
-    except signing.OutOfRange as end:
-        text = _("There are the events 1 to %(end)s. Give since and until within them.") % {"end": end}
-        return Status(422, {"detail": text})
-    except ImproperlyConfigured:
-        return Status(503, {"detail": _("The key that signs exports can't be read. Tell an administrator.")})
-    answer = StreamingHttpResponse(_lines(begun), content_type=JSON_LINES)
+    except (signing.OutOfRange, ImproperlyConfigured) as error:
+        downloads.end(download)
+        return _not_begun(error)
     name = f"audit-{timezone.now():%Y%m%d-%H%M%S}.jsonl"
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
+    return DownloadResponse(download, _lines(begun), name=name, content_type=JSON_LINES)
+
+
+def _not_begun(error: Exception) -> Any:
+    if isinstance(error, signing.OutOfRange):
+        text = _("There are the events 1 to %(end)s. Give since and until within them.") % {"end": error}
+        return Status(422, {"detail": text})
+    return Status(503, {"detail": _("The key that signs exports can't be read. Tell an administrator.")})
 
 
 async def _lines(export: signing.Export) -> AsyncIterator[str]:
-    # Asynchronous: of a plain iterator Django would gather the whole in memory first.
     while page := await in_database(export.page):
         yield page
     yield export.head()

@@ -14,8 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from runtime import audit
 from runtime.models import ToolCall
 
-from apps.observability import export
+from apps.observability import downloads, export
 from apps.observability.access import EXPORT_TOOL_CALLS
+from apps.observability.downloads import TooManyDownloads
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -57,7 +58,7 @@ class ExportsToolCalls(ToolCallModelAdmin):
             kind: reverse(f"admin:runtime_toolcall_export_{kind}") + filters for kind in export.CONTENT_TYPES
         }
 
-    def export_view(self, request: HttpRequest, kind: str) -> StreamingHttpResponse:
+    def export_view(self, request: HttpRequest, kind: str) -> HttpResponse | StreamingHttpResponse:
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
@@ -76,16 +77,29 @@ class ExportsToolCalls(ToolCallModelAdmin):
             raise BadRequest("A chosen row's id can't be read.") from error
 
     @admin.action(permissions=["export"], description=_("Export the chosen tool calls as CSV"))
-    def export_as_csv(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> StreamingHttpResponse:
+    def export_as_csv(
+        self, request: HttpRequest, queryset: QuerySet[ToolCall]
+    ) -> HttpResponse | StreamingHttpResponse:
         return self._export(request, queryset, "csv")
 
     @admin.action(permissions=["export"], description=_("Export the chosen tool calls as JSON lines"))
-    def export_as_jsonl(self, request: HttpRequest, queryset: QuerySet[ToolCall]) -> StreamingHttpResponse:
+    def export_as_jsonl(
+        self, request: HttpRequest, queryset: QuerySet[ToolCall]
+    ) -> HttpResponse | StreamingHttpResponse:
         return self._export(request, queryset, "jsonl")
 
-    def _export(self, request: HttpRequest, calls: QuerySet[ToolCall], kind: str) -> StreamingHttpResponse:
+    def _export(
+        self, request: HttpRequest, calls: QuerySet[ToolCall], kind: str
+    ) -> HttpResponse | StreamingHttpResponse:
+        try:
+            download = downloads.begin(request.user.pk or 0)
+        except TooManyDownloads as refusal:
+            wait = {"Retry-After": str(refusal.retry_after)}
+            return HttpResponse(
+                str(refusal), status=429, content_type="text/plain; charset=utf-8", headers=wait
+            )
         extra = {"action": "tool_calls_exported", "user_id": request.user.pk, "kind": kind}
         logger.info("tool calls exported", extra=extra)
         after = {"kind": kind, "filters": request.GET.urlencode()}
         audit.append("tool_call.exported", subject=("tool_call", ""), after=after)
-        return export.response(calls, kind)
+        return export.response(download, calls, kind)

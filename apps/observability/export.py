@@ -11,12 +11,15 @@ from operator import attrgetter
 from typing import Any
 
 from django.db.models import Q, QuerySet
-from django.http import StreamingHttpResponse
 from django.utils import timezone
 from runtime.database import in_database
 from runtime.models import ToolCall
 
-CHUNK = 100  # rows in memory at once; a result may have 256 kB
+from apps.observability.downloads import Download, DownloadResponse
+
+CHUNK = 100  # rows in memory at once, at most
+FEW = 10  # to begin with: a result may have 256 kB
+TEXT = 512 * 1024  # characters at once, about
 FORMULA_STARTS = ("=", "+", "-", "@")  # what a spreadsheet would run
 CONTENT_TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
@@ -78,28 +81,31 @@ def _cell(value: Any) -> str:
     return f"'{text}" if text.lstrip().startswith(FORMULA_STARTS) else text
 
 
-def response(calls: QuerySet[ToolCall], kind: str) -> StreamingHttpResponse:
+def response(download: Download, calls: QuerySet[ToolCall], kind: str) -> DownloadResponse:
     """A download of these rows. `kind`: csv or jsonl."""
-    answer = StreamingHttpResponse(_body(calls, kind), content_type=CONTENT_TYPES[kind])
-    answer["Content-Disposition"] = f'attachment; filename="tool-calls-{timezone.now():%Y%m%d-%H%M%S}.{kind}"'
-    return answer
+    name = f"tool-calls-{timezone.now():%Y%m%d-%H%M%S}.{kind}"
+    return DownloadResponse(download, _body(calls, kind), name=name, content_type=CONTENT_TYPES[kind])
 
 
 async def _body(calls: QuerySet[ToolCall], kind: str) -> AsyncIterator[str]:
-    # Asynchronous: of a plain iterator Django would gather the whole in memory first.
     write: Callable[[Iterable[ToolCall]], str] = as_csv if kind == "csv" else as_json_lines
     if kind == "csv":
         yield ",".join(COLUMNS) + "\r\n"
-    chunk = await in_database(_after, calls, None)
+    rows = FEW
+    chunk = await in_database(_after, calls, None, rows)
     while chunk:
-        yield write(chunk)
-        chunk = await in_database(_after, calls, chunk[-1])
+        text, last = write(chunk), chunk[-1]
+        rows = max(1, min(CHUNK, rows * TEXT // len(text)))
+        del chunk  # while a slow client reads, this is all there is of it
+        yield text
+        del text
+        chunk = await in_database(_after, calls, last, rows)
 
 
-def _after(calls: QuerySet[ToolCall], last: ToolCall | None) -> list[ToolCall]:
+def _after(calls: QuerySet[ToolCall], last: ToolCall | None, count: int) -> list[ToolCall]:
     """The next rows by time and id: no cursor is held open while a slow client reads."""
     rows = calls.select_related("user", "assistant", "decided_by").order_by("created_at", "pk")
     if last is not None:
         same_instant = Q(created_at=last.created_at, pk__gt=last.pk)
         rows = rows.filter(Q(created_at__gt=last.created_at) | same_instant)
-    return list(rows[:CHUNK])
+    return list(rows[:count])

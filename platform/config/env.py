@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 from zoneinfo import available_timezones
@@ -152,6 +153,26 @@ def mapping(name: str, default: dict[str, str]) -> dict[str, str]:
     if not pairs:
         return default
     return _checked(name, lambda: dict(pair.split("=", 1) for pair in pairs), "a list of key=value")
+
+
+def prices(name: str) -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+    """`model=input/cached input/output` for a million tokens each, comma-separated."""
+
+    def read() -> dict[str, tuple[Decimal, Decimal, Decimal]]:
+        found = {}
+        for model, written in mapping(name, {}).items():
+            price, cached, out = (Decimal(each) for each in written.split("/"))
+            if not all(each.is_finite() and each >= 0 for each in (price, cached, out)):
+                raise ValueError(written)
+            found[model] = (price, cached, out)
+        return found
+
+    try:
+        return read()
+    except (ValueError, ArithmeticError) as error:
+        raise ImproperlyConfigured(
+            f"{name}={text(name)} is no list such as gpt-5-mini=0.25/0.025/2.00. Correct it or unset it."
+        ) from error
 
 
 def database(name: str, default: str) -> dict[str, Any]:

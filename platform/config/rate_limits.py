@@ -1,4 +1,4 @@
-"""How often the API may be called, and how many wrong passwords may come from one address. Counted in Redis.
+"""How often the API may be called, and what else may come from one address: wrong passwords, reports. Counted in Redis.
 
 Windows slide, so that nobody doubles a limit around the turn of a minute. While Redis is away nothing is counted and
 everybody is let through: a limit is no lock, what locks an account is in PostgreSQL.
@@ -45,6 +45,8 @@ SIGN_IN = {
     "factor-renew",
     "factor-remove",
 }
+REPORTS = "csp-report"
+REPORT_RATES = ("60 per minute", "1000 per minute")  # from one address, and from all of them
 SAID_EVERY = 60.0  # seconds between two lines that say that nothing is counted
 
 _said_at = -math.inf
@@ -73,9 +75,7 @@ def rate_limits(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
     """Of the API's requests per address, person and key; of sign-ins, the wrong ones per address."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if not is_api(request):
-            return get_response(request)
-        window = _counted(request)
+        window = _counted(request) if is_api(request) else None
         response = too_many(request, window) if window and window.is_over else get_response(request)
         if response.streaming:
             let_go_of_connections()  # or each open stream would keep one of the pool from all others
@@ -83,6 +83,8 @@ def rate_limits(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
 
     def process_view(request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         match = request.resolver_match
+        if match is not None and match.view_name == REPORTS and _is_flood(request):
+            return HttpResponse(status=429)
         if request.method != "POST" or match is None or match.view_name not in SIGN_IN:
             return None
         window = _wrong_passwords(request)
@@ -168,6 +170,13 @@ def _wrong_passwords(request: HttpRequest) -> Window | None:
     if not settings.SIGN_IN_RATE:
         return None
     return _in_redis(_window, parse(settings.SIGN_IN_RATE), "sign-in", address_of(request))
+
+
+def _is_flood(request: HttpRequest) -> bool:
+    """Whether nobody will read so many reports of browsers any more."""
+    each, all_ = (parse(rate) for rate in REPORT_RATES)
+    windows = [_in_redis(_hit, each, REPORTS, address_of(request)), _in_redis(_hit, all_, REPORTS)]
+    return any(window is not None and window.is_over for window in windows)
 
 
 def _hit(rate: RateLimitItem, *identifiers: str) -> Window:

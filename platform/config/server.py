@@ -1,14 +1,15 @@
-"""Daphne, with a bound on the body of a request, and on what waits to be sent over a socket.
+"""Daphne, with bounds: on the body of a request, on requests that do not end, on what waits to be sent.
 
 Daphne reads all of a body, and hands it on in pieces that it keeps, before Django sees the request: settings bound
-what Django parses, not what this process takes in. Over a socket it sends whatever it is given, however much waits for
-a reader who does not read. `python -m config.server` is Daphne's own command line.
+what Django parses, not what this process takes in. It sends whatever it is given, an export of any size, however much
+waits for a reader who does not read. `python -m config.server` is Daphne's own command line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import sys
 from typing import Any
 
@@ -18,13 +19,16 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from django.conf import settings
 
+from config import unfinished
+from config.unfinished import Unfinished
+
 logger = logging.getLogger(__name__)
 
 LINGER = (
     2.0  # seconds for which a refused sender is read and forgotten; a reset would take the answer from it
 )
 
-STALL = 30.0  # seconds for which a socket's reader may take nothing of what waits, before it is dropped
+STALL = 30.0  # seconds for which a reader may take nothing of what waits, before it is dropped
 
 SWITCH_INTERVAL = 0.0005  # seconds a thread that draws a page lets sockets wait, of Python's 5 ms
 
@@ -36,6 +40,9 @@ REFUSAL = (
     b"\r\n"
     b"This is more than fits\n"
 )
+
+
+UNFINISHED = Unfinished()
 
 
 def max_body_bytes() -> int:
@@ -52,6 +59,11 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     _received = 0
     _is_refused = False
+    flow: Flow | None = None
+
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        UNFINISHED.begin(channel, unfinished.READ_WITHIN)
+        super().__init__(channel, *args, **kwargs)
 
     def gotLength(self, length: int | None) -> None:  # Twisted's name
         if (length or 0) > max_body_bytes():
@@ -68,7 +80,30 @@ class BoundedRequest(WebRequest):  # type: ignore[misc]  # daphne has no types
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         if not self._is_refused:
+            UNFINISHED.end(self.channel)
             super().requestReceived(command, path, version)
+
+    def handle_reply(self, message: Any) -> None:
+        if message["type"] == "http.response.start" and self.channel is not None and self.flow is None:
+            self.flow = Flow()
+            self.registerProducer(self.flow, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        if self.flow is not None:
+            self.unregisterProducer()
+        if self.channel is not None:  # before it goes on: the next request may be there already
+            UNFINISHED.begin(self.channel, unfinished.IDLE_WITHIN)
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:  # Twisted's name
+        if self.flow is not None:
+            self.flow.stopProducing()
+        super().connectionLost(reason)
+
+    def drop(self) -> None:
+        if self.channel is not None:
+            self.channel.transport.abortConnection()
 
     def _refuse(self) -> None:
         if self._is_refused:
@@ -86,6 +121,15 @@ class BoundedFactory(HTTPFactory):  # type: ignore[misc]  # daphne has no types
     def buildProtocol(self, addr: Any) -> Any:  # Twisted's name
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = BoundedRequest
+        channel = protocol._channel
+        lost = channel.connectionLost
+
+        def connection_lost(*reason: Any) -> None:
+            UNFINISHED.end(channel)
+            lost(*reason)
+
+        channel.connectionLost = connection_lost
+        UNFINISHED.begin(channel, unfinished.READ_WITHIN)
         return protocol
 
 
@@ -114,6 +158,8 @@ class Flow:
 
 
 class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
+    flow: Flow | None = None
+
     def onOpen(self) -> None:  # autobahn's name
         self.flow = Flow()
         self.transport.unregisterProducer()  # that of HTTP, which ended with the handshake
@@ -121,9 +167,12 @@ class BoundedSocket(WebSocketProtocol):  # type: ignore[misc]  # daphne has no t
         super().onOpen()
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:  # autobahn's name
-        if hasattr(self, "flow"):  # else it was never open
+        if self.flow is not None:  # else it was never open
             self.flow.stopProducing()
         super().onClose(wasClean, code, reason)
+
+    def drop(self) -> None:
+        self.dropConnection(abort=True)
 
 
 class BoundedSockets(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
@@ -138,13 +187,13 @@ class BoundedServer(server.Server):  # type: ignore[misc]  # daphne has no types
         super().run()
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
-        """What is sent over a socket waits for its reader; whoever sends is caught up from the log."""
-        if message["type"] == "websocket.send" and hasattr(protocol, "flow"):
+        """What is sent over a socket, or of an answer that is long, waits for its reader."""
+        if message["type"] in ("websocket.send", "http.response.body") and protocol.flow is not None:
             try:
                 await protocol.flow.ready()
             except TimeoutError:
                 logger.warning("reader dropped", extra={"action": "reader_dropped"})
-                protocol.dropConnection(abort=True)
+                protocol.drop()
                 return
         await super().handle_reply(protocol, message)
 
@@ -153,7 +202,14 @@ class CommandLine(CommandLineInterface):  # type: ignore[misc]  # daphne has no 
     server_class = BoundedServer
 
 
+def _take_descriptors() -> None:
+    """As many connections as the machine allows: the usual 1,024 are for programs that wait with `select`."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
+    _take_descriptors()
     sys.setswitchinterval(SWITCH_INTERVAL)
     CommandLine.entrypoint()
 

@@ -183,6 +183,11 @@ RUN_MAX_ATTEMPTS = env.integer("COUNTERSIGN_RUN_MAX_ATTEMPTS", 3, minimum=1)
 RUN_STEP_LIMIT = env.integer("COUNTERSIGN_RUN_STEP_LIMIT", 50, minimum=1)
 RUN_TOKEN_LIMIT = env.integer("COUNTERSIGN_RUN_TOKEN_LIMIT", 500_000, minimum=1)  # in and out, one run
 RUN_TOOL_CALL_LIMIT = env.integer("COUNTERSIGN_RUN_TOOL_CALL_LIMIT", 100, minimum=1)
+# What models cost for a million tokens of input, cached input and output, where the admin says nothing.
+MODEL_PRICES = env.prices("COUNTERSIGN_MODEL_PRICES")
+CURRENCY = env.text("COUNTERSIGN_CURRENCY", "USD")  # of prices and budgets
+# Output tokens a call may ask for where a budget has to hold: what it can cost at most is reserved before.
+MODEL_MAX_OUTPUT = env.integer("COUNTERSIGN_MODEL_MAX_OUTPUT", 16_384, minimum=1)
 STORE_ITEMS_EACH = env.integer("COUNTERSIGN_STORE_ITEMS_EACH", 10_000, minimum=0)  # of one person
 USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # under way at once
 USER_BATCH_LIMIT = env.integer("COUNTERSIGN_USER_BATCH_LIMIT", 200, minimum=1)  # items of batches, at once
@@ -220,6 +225,7 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "accounts.backends.PasswordGate",
     "django.contrib.auth.backends.ModelBackend",
+    "assistants.shop.permissions.OrdersOfGroups",  # signs nobody in: it says who may see what
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -323,6 +329,8 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [NONE],
         "object-src": [NONE],
         "frame-ancestors": [NONE],
+        # Not report-to: it works over HTTPS only, and where a browser knows it, it takes this one's place.
+        "report-uri": ["/csp-report"],
     }
 }
 

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Count, Q
 from django.db.models.functions import Now
 
+from runtime import budgets
 from runtime.exceptions import QueueFull, ThreadBusy, ThreadWaiting, TooManyInBatches, TooManyRuns
 from runtime.models import ACTIVE, UNSETTLED, Run, RunQueue, RunStatus, Thread, ToolState
 
@@ -19,7 +20,8 @@ WhenWaiting = Literal["refuse", "queue", "withdraw"]
 
 
 def check_limits(user: User) -> None:
-    """Raises TooManyRuns or QueueFull, both of which say when to try again."""
+    """Raises BudgetUsedUp, TooManyRuns or QueueFull, which say when to try again."""
+    budgets.check(user)
     active = Run.objects.filter(status__in=ACTIVE, queue=RunQueue.INTERACTIVE).aggregate(
         own=Count("pk", filter=Q(user=user)), pending=Count("pk", filter=Q(status=RunStatus.PENDING))
     )
@@ -36,6 +38,7 @@ def _claimable() -> int:
 
 def check_batch_limits(user: User) -> None:
     """The same for runs that nobody waits for, which are counted apart."""
+    budgets.check(user)
     active = Run.objects.filter(status__in=ACTIVE, queue=RunQueue.BATCH).aggregate(
         own=Count("pk", filter=Q(user=user)), pending=Count("pk", filter=Q(status=RunStatus.PENDING))
     )

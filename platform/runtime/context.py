@@ -13,6 +13,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from runtime.exceptions import LimitReached
+from runtime.meter import Meter
 from runtime.models import Run, ToolCall
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ class RunContext:
     saved: CheckpointTuple | None = field(default=None)
     """The newest checkpoint of the thread, read a moment ago: LangGraph, which reads it next, gets this one."""
     calls: int = field(default=0)
+    meter: Meter = field(init=False)
+    """Of its model calls."""
     locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.run)
 
     def lock_of(self, proposal: Proposal) -> asyncio.Lock:
         """One execution at a time of one tool call in this run."""

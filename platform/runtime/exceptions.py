@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from math import ceil
 from typing import Any
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -61,6 +64,17 @@ class TooManyInBatches(RuntimeRefusal):
     message = _(
         "You have too many items of batches under way. Wait until some of them end, or cancel a batch."
     )
+
+
+class BudgetUsedUp(RuntimeRefusal):
+    """What may be spent on model calls in this day or month is spent. The message says whose budget, and until when."""
+
+    status = 429
+
+    def __init__(self, message: Any = None, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        if until is not None:
+            self.retry_after = max(1, ceil((until - timezone.now()).total_seconds()))
 
 
 class QueueFull(RuntimeRefusal):
@@ -138,6 +152,10 @@ class ModelAnswerIncomplete(Exception):
 
 class LimitReached(Exception):
     """A turn used more than it may. The message says of what."""
+
+
+class NoPrice(Exception):
+    """There is a budget, and nobody said what the model costs."""
 
 
 class Unanswerable(Exception):

@@ -9,16 +9,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from decimal import Decimal
 from itertools import pairwise
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Now
 
 from runtime.database import in_pages
 from runtime.ledger import digest
-from runtime.models import ACTIVE, HOLDS_INPUT, UNSETTLED, Message, Role, Run, RunStatus, ToolCall, ToolState
+from runtime.models import (
+    ACTIVE,
+    HOLDS_INPUT,
+    UNSETTLED,
+    Message,
+    Role,
+    Run,
+    RunStatus,
+    Spending,
+    ToolCall,
+    ToolState,
+)
 
 LEASE_GRACE = timedelta(seconds=15)  # by then some worker's watch has taken the run over
 
@@ -148,6 +160,13 @@ def _changed_arguments() -> Iterator[tuple[str, str]]:
     for call in in_pages(ToolCall.objects.only("args", "args_digest")):
         if digest(call.args) != call.args_digest:
             yield _call(call.pk), "has other arguments than those that were reviewed."
+
+
+@check("reserved-for-nothing")
+def _reserved_for_nothing() -> Iterator[tuple[str, str]]:
+    for row in Spending.objects.annotate(held=Sum("reservations__amount", default=Decimal(0))):
+        if row.held != row.reserved:
+            yield f"spending {row.pk}", f"has {row.reserved:f} reserved, and reservations of {row.held:f}."
 
 
 @check("message-lost")

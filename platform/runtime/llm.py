@@ -6,31 +6,36 @@ import asyncio
 import json
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from contextlib import suppress
-from functools import cache
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from functools import cache, partial
 from typing import Any, Self
 
 import openai
 from django.conf import settings
 from django.utils.translation import gettext as _
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models.chat_models import agenerate_from_stream, generate_from_stream
 from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from langgraph.errors import GraphRecursionError, NodeTimeoutError
 from pydantic import SecretStr, model_validator
 
+from runtime.context import current_run
 from runtime.exceptions import (
+    BudgetUsedUp,
     CallRefused,
     GraphNotFound,
     HasBreakpoints,
     LimitReached,
     ModelAnswerIncomplete,
+    NoPrice,
     Unanswerable,
     UngatedTool,
 )
 from runtime.masking import StreamMask
+from runtime.meter import Metered
 from runtime.model_stream import HttpClient, MergingCompletions
 from runtime.seal import Unreadable
 
@@ -59,18 +64,89 @@ class ChatModel(ChatOpenAI):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        seen, mask = _Seen(), StreamMask()
-        try:
-            async for chunk in _limited(super()._astream(messages, stop, run_manager, **kwargs)):
-                seen.add(chunk)
-                yield _without_secrets(chunk, mask)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ModelAnswerIncomplete(
-                _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
-            ) from error
+        mask = StreamMask()
+        async with self._metered(messages, stop, kwargs) as call:
+            seen = _Seen(call)
+            try:
+                asked = {**kwargs, **(call.limits if call else {})}
+                async for chunk in _limited(super()._astream(messages, stop, run_manager, **asked)):
+                    seen.add(chunk)
+                    yield _without_secrets(chunk, mask)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise _unreadable() from error
         if rest := mask.end():
             yield ChatGenerationChunk(message=AIMessageChunk(content=rest))
         seen.check()
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        """For a node that blocks: the same checks, and the endpoint's time limits only."""
+        mask = StreamMask()
+        with self._metered_here(messages, stop, kwargs) as call:
+            seen = _Seen(call)
+            try:
+                asked = {**kwargs, **(call.limits if call else {})}
+                for chunk in super()._stream(messages, stop, run_manager, **asked):
+                    seen.add(chunk)
+                    yield _without_secrets(chunk, mask)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise _unreadable() from error
+        if rest := mask.end():
+            yield ChatGenerationChunk(message=AIMessageChunk(content=rest))
+        seen.check()
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        """Whoever wants no stream gets what came of one: nothing passes by its checks."""
+        return await agenerate_from_stream(self._astream(messages, stop, run_manager, **_streamed(kwargs)))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return generate_from_stream(self._stream(messages, stop, run_manager, **_streamed(kwargs)))
+
+    def _metered(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> AbstractAsyncContextManager[Metered | None]:
+        """Outside of a run nobody's budget is spent."""
+        context = current_run.get(None)
+        if context is None:
+            return nullcontext()
+        payload = partial(self._get_request_payload, messages, stop=stop, **given)
+        return context.meter.call(given.get("model") or self.model_name, payload)
+
+    def _metered_here(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> AbstractContextManager[Metered | None]:
+        context = current_run.get(None)
+        if context is None:
+            return nullcontext()
+        payload = partial(self._get_request_payload, messages, stop=stop, **given)
+        return context.meter.call_here(given.get("model") or self.model_name, payload)
+
+
+def _unreadable() -> ModelAnswerIncomplete:
+    return ModelAnswerIncomplete(
+        _("The model endpoint sent something that can't be read. Nothing it asked for was run.")
+    )
+
+
+def _streamed(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name != "stream"}
 
 
 def _without_secrets(chunk: ChatGenerationChunk, mask: StreamMask) -> ChatGenerationChunk:
@@ -102,15 +178,25 @@ async def _limited(chunks: AsyncIterator[ChatGenerationChunk]) -> AsyncIterator[
 class _Seen:
     """What went by of one streamed answer: how it ended, and each tool call's arguments as they were written."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: Metered | None) -> None:
+        self._call = call
         self._finish_reason = ""
         self._arguments: dict[Any, str] = defaultdict(str)
 
     def add(self, chunk: ChatGenerationChunk) -> None:
         self._finish_reason = (chunk.generation_info or {}).get("finish_reason") or self._finish_reason
-        if isinstance(chunk.message, AIMessageChunk):
-            for part in chunk.message.tool_call_chunks:
-                self._arguments[part.get("index")] += part.get("args") or ""
+        if not isinstance(chunk.message, AIMessageChunk):
+            return
+        for part in chunk.message.tool_call_chunks:
+            self._arguments[part.get("index")] += part.get("args") or ""
+        if self._call is not None:
+            self._count(self._call, chunk.message)
+
+    def _count(self, call: Metered, message: AIMessageChunk) -> None:
+        call.usage = message.usage_metadata or call.usage
+        call.received += len(message.content)
+        for part in message.tool_call_chunks:
+            call.received += len(part.get("args") or "")
 
     def check(self) -> None:
         if not self._finish_reason:
@@ -165,6 +251,8 @@ def explain(error: BaseException) -> str:
     """What a person is told of a failed run: what happened, and what to do about it."""
     match error:
         case ModelAnswerIncomplete() | GraphNotFound() | UngatedTool() | HasBreakpoints():
+            return str(error)
+        case BudgetUsedUp() | NoPrice():
             return str(error)
         case LimitReached() | Unanswerable() | CallRefused() | Unreadable():
             return str(error)

@@ -21,6 +21,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from runtime import pace
 from runtime.deltas import Chunk, EventSplitter, Merged, Merger
+from runtime.meter import metered
 
 END_WITHIN = 0.1  # seconds after "[DONE]"; as in the openai client. A connection that then ends is used again
 UNREADABLE = (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)  # as in the openai client
@@ -41,6 +42,10 @@ class HttpClient(openai.DefaultAioHttpClient):
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
         try:
             return await super().send(request, **how)
+        except httpx2.ReadTimeout:  # the openai client sends it again, and the endpoint may charge for both
+            if call := metered.get(None):
+                call.lost += 1
+            raise
         except httpx2.ConnectTimeout as error:
             if isinstance(error.__cause__, TimeoutError):
                 raise

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
-from runtime import events, runs, signals
-from runtime.models import Message, Run, RunStatus, ToolCall
+from runtime import budgets, events, prices, runs, signals
+from runtime.models import Budget, Message, ModelPrice, Run, RunStatus, ToolCall
+
+logger = logging.getLogger(__name__)
 
 
 @receiver(signals.message_added)
@@ -32,6 +36,19 @@ def announce_run(run: Run, **_: Any) -> None:
         run.thread.withdraw_from_owner()
     if not run.is_active:
         transaction.on_commit(lambda: runs.enqueue(runs.next_of(run.thread_id)))
+
+
+@receiver(signals.reconciling)
+def release_lost_reservations(**_: Any) -> None:
+    if lost := budgets.release_lost():
+        logger.info("reservations released", extra={"action": "reservations_released", "calls": lost})
+
+
+@receiver([post_save, post_delete], sender=Budget)
+@receiver([post_save, post_delete], sender=ModelPrice)
+def look_at_rates_anew(**_: Any) -> None:
+    prices.forget()
+    transaction.on_commit(prices.forget)
 
 
 def _goes_with_its_thread(run: Run) -> bool:

@@ -27,6 +27,7 @@ from runtime.database import in_database
 from runtime.exceptions import LeaseLost, LimitReached, Unanswerable
 from runtime.llm import explain
 from runtime.models import Run, RunStatus
+from runtime.schemas import Usage
 from runtime.tokens import TokenStream
 from runtime.wire import WireStream
 
@@ -73,7 +74,7 @@ class Runner:
                     await self._keep_what_was_said()
             await self._finish(status)
         except GraphDrained:  # what is unsaved is in the checkpoint: the next attempt writes it
-            await in_database(self._run.release)
+            await in_database(self._run.release, self._usage())
         except asyncio.CancelledError as cancelled:
             self._context.is_ending = True
             if self._context.is_lost:  # nobody pressed Stop: the run may be another worker's by now
@@ -259,7 +260,11 @@ class Runner:
         rest = await self._at_rest(status)
         async with self._saving:
             unsaved, self._unsaved = self._unsaved, []
-            await in_database(run_rows.end, self._run, status, unsaved, rest, tokens=self._tokens, **fields)
+            await in_database(run_rows.end, self._run, status, unsaved, rest, usage=self._usage(), **fields)
+
+    def _usage(self) -> Usage:
+        meter = self._context.meter
+        return {"tokens": self._tokens, "cost": meter.cost, "calls": meter.calls}
 
     async def _at_rest(self, status: str) -> StateSnapshot | None:
         """What programs are told of the end; None when none asked, or it can't be read: then they ask for it."""
@@ -310,7 +315,7 @@ class Runner:
             "run given back", exc_info=True, extra={"action": "run_given_back", "run_id": str(self._run.pk)}
         )
         try:
-            await in_database(self._run.release)
+            await in_database(self._run.release, self._usage())
         except Exception as error:
             if not database.is_away(error):
                 raise

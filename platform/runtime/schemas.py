@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Literal, TypedDict
 from uuid import UUID
 
@@ -26,6 +27,29 @@ class Event(TypedDict):
     event: EventName
     run_id: str
     data: dict[str, Any]
+
+
+class ModelCall(TypedDict):
+    """What one call of a model used, as its run keeps it."""
+
+    model: str
+    input_tokens: int
+    cached_tokens: int
+    """Of the input tokens, those that the endpoint had read before."""
+    output_tokens: int
+    cost: str | None
+    """A decimal number; None where the model has no price."""
+    is_estimated: bool
+    """The call was cut off before the endpoint counted: from what was sent and what had come."""
+
+
+class Usage(TypedDict):
+    """What one attempt of a run used."""
+
+    tokens: tuple[int, int]
+    """In and out, as the messages say."""
+    cost: Decimal
+    calls: list[ModelCall]
 
 
 DecisionType = Literal["approve", "edit", "reject", "respond"]

@@ -33,6 +33,9 @@ def manage(command: str, tmp_path: Path, **env: str) -> subprocess.CompletedProc
         ("COUNTERSIGN_WHEN_WAITING", "perhaps", "one of refuse, queue, withdraw"),
         ("COUNTERSIGN_RUN_STEP_LIMIT", "many", "a whole number"),
         ("COUNTERSIGN_DEBUG", "maybe", "true or false"),
+        ("COUNTERSIGN_MODEL_PRICES", "gpt-5-mini=cheap", "no list such as gpt-5-mini=0.25/0.025/2.00"),
+        ("COUNTERSIGN_MODEL_PRICES", "gpt-5-mini=0.25/2", "no list such as gpt-5-mini=0.25/0.025/2.00"),
+        ("COUNTERSIGN_MODEL_PRICES", "gpt-5-mini=1/1/-1", "no list such as gpt-5-mini=0.25/0.025/2.00"),
     ],
 )
 def test_a_wrong_value_names_itself(tmp_path: Path, name: str, value: str, says: str) -> None:

@@ -12,7 +12,7 @@ from runtime import ledger
 from runtime.models import Message, Role, Run, Thread, ToolCall
 from runtime.redis_client import redis_client
 
-from apps.observability import health
+from apps.observability import downloads, health
 from apps.observability.metrics import COLLECTOR
 
 BEGAN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -32,6 +32,7 @@ def _nothing_kept(valkey: object) -> Iterator[None]:
 
 
 def _forget() -> None:
+    downloads._open.clear()
     COLLECTOR.forget()
     for check in health.ALL:
         check.forget()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db import connections
 from django.test import AsyncClient, Client
 from runtime.models import Run, ToolCall
 
-from apps.observability import export
+from apps.observability import downloads, export
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -84,6 +85,55 @@ async def test_it_exports_the_chosen_rows(make_call: Callable[..., ToolCall], da
     data = {"action": "export_as_csv", ACTION_CHECKBOX_NAME: [str(chosen.pk)]}
     (row,) = rows_of(await download(dave, LIST, data))
     assert row["id"] == str(chosen.pk)
+
+
+async def test_long_rows_come_in_small_chunks(
+    make_call: Callable[..., ToolCall], dave: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "FEW", 2)
+    monkeypatch.setattr(export, "TEXT", 4000)
+    for _ in range(6):
+        await sync_to_async(make_call)(result="x" * 4000)
+    client = AsyncClient()
+    await client.aforce_login(dave, backend="django.contrib.auth.backends.ModelBackend")
+    response = await client.get(JSON)
+    lines = [chunk.count(b"\n") async for chunk in response.streaming_content]
+
+    assert lines == [2, 1, 1, 1, 1]
+
+
+async def test_a_third_download_waits_for_the_end_of_another(
+    make_call: Callable[..., ToolCall], dave: User, admin: User
+) -> None:
+    await sync_to_async(make_call)()
+    daves, admins = AsyncClient(), AsyncClient()
+    for client, user in ((daves, dave), (admins, admin)):
+        await client.aforce_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    first, _second = await daves.get(CSV), await daves.get(JSON)
+
+    refused = await daves.get(CSV)
+    assert (refused.status_code, refused["Retry-After"]) == (429, "10")
+    assert "Wait until one of them ends" in refused.content.decode()
+    assert (await admins.get(CSV)).status_code == 200
+
+    assert [chunk async for chunk in first.streaming_content]
+    assert (await daves.get(CSV)).status_code == 200
+
+
+def test_a_download_that_nobody_reads_counts_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        downloads.begin(1)
+    monkeypatch.setattr(downloads, "monotonic", lambda: time.monotonic() + downloads.STALE + 1)
+
+    downloads.begin(1)
+
+
+def test_a_process_serves_so_many_and_no_more() -> None:
+    for user in range(downloads.AT_ONCE):
+        downloads.begin(user)
+
+    with pytest.raises(downloads.TooManyDownloads):
+        downloads.begin(99)
 
 
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =1", "\r=1"])

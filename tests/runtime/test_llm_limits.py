@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 import openai
@@ -13,7 +14,11 @@ from langchain_core.messages import AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_openai import ChatOpenAI
 from pytest_django.fixtures import Settings
+from runtime import prices
+from runtime.context import RunContext, current_run
 from runtime.llm import ChatModel
+from runtime.models import Run
+from runtime.prices import Price, Rates
 
 from tests.support.wire import Answer, Wire, text
 
@@ -98,3 +103,24 @@ async def test_silence_before_the_first_byte_is_bounded(model_at: Any) -> None:
             await model.ainvoke("hello")
 
     assert len(wire.requests) == 3  # the openai client's own retries
+
+
+async def test_tries_that_nobody_answered_are_counted(model_at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint may charge for each."""
+
+    async def silent(answer: Answer) -> None:
+        await answer.until_hung_up()
+
+    one = Price(Decimal(1), Decimal(1), Decimal(1))
+    monkeypatch.setattr(prices, "known", lambda: Rates(False, {"demo-model": one}))
+    context = RunContext(Run())
+    current_run.set(context)
+    async with Wire(silent) as wire:
+        with pytest.raises(openai.APITimeoutError):
+            await model_at(wire.base_url, MODEL_IDLE_TIMEOUT=0.3).ainvoke("hello")
+
+    (call,) = context.meter.calls
+    tries = len(wire.requests)
+    assert call["is_estimated"]
+    assert call["input_tokens"] % tries == 0 < call["input_tokens"]
+    assert context.meter.cost == Decimal(call["input_tokens"]) / 1_000_000

@@ -10,7 +10,8 @@ import pytest
 from accounts.models import User
 from assistants.shop.models import Order
 from assistants.shop.tools import refund_preview
-from runtime import decisions, ledger, previews
+from runtime import decisions, ledger, previews, runs
+from runtime.context import RunContext, current_run
 from runtime.engine import Engine
 from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.tools import tool
@@ -116,8 +117,12 @@ def test_one_that_says_much_is_cut(foreign: Any, engine: Engine, rule_for: Any) 
 @pytest.mark.parametrize(
     ("amount", "told"), [("19.90", "40.00 EUR left."), ("59.91", "would be refused: only 59.90 EUR")]
 )
-def test_the_shops_refund_says_what_would_be_left(order: Order, amount: str, told: str) -> None:
+def test_the_shops_refund_says_what_would_be_left(
+    order: Order, thread: Thread, amount: str, told: str
+) -> None:
+    begun = current_run.set(RunContext(runs.send_message(thread, thread.owner, "go")))
     said = refund_preview(order.number, Decimal(amount))
+    current_run.reset(begun)
 
     assert "total 59.90 EUR, refunded so far 0.00 EUR" in said
     assert told in said

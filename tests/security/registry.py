@@ -58,7 +58,9 @@ def attack(
     removals = without if isinstance(without, list) else [without]
 
     def register(perform: Callable[..., Any]) -> Callable[..., Any]:
-        test = f"{perform.__module__.rpartition('.')[2]}.py::{perform.__name__}"
+        folder, _, module = perform.__module__.rpartition(".")
+        elsewhere = "" if folder == "tests.security" else f"../{folder.removeprefix('tests.')}/"
+        test = f"{elsewhere}{module}.py::{perform.__name__}"
         ATTACKS.append(Attack(number, what, answer, control, known_as, test))
 
         def taken_away(is_twin: bool) -> AbstractContextManager[Any]:

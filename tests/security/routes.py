@@ -17,7 +17,8 @@ NOBODYS = "00000000-0000-4000-8000-000000000000"
 NAME = re.compile(r"<(?:\w+:)?(\w+)>")
 NUMBERED = ("_index", "key_id", "view_id", "rule_id", "change_id", "user_id")
 
-# Where everybody may knock: pages to sign in, health without details, a choice of language and colours.
+# Where everybody may knock: pages to sign in, health without details, a choice of language and colours,
+# and what browsers have to report.
 PUBLIC = {
     "/health",
     "/health/ready",
@@ -25,6 +26,7 @@ PUBLIC = {
     "/accounts/login/",
     "/admin/login/",
     "/admin/logout/",
+    "/csp-report",
     "/theme/",
     "/i18n/setlang/",
     "/api/langgraph/ok",

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import test_attacks  # noqa: F401  (those that need a browser)
 from tests.security import (  # noqa: F401  (each adds its attacks to the list)
     test_approvals,
+    test_floods,
     test_load,
     test_login_and_http,
     test_model_output,
@@ -61,6 +63,8 @@ def elsewhere() -> Iterator[str]:
 
 
 def listed(sentences: dict[int, str]) -> Iterator[str]:
+    if not sentences:
+        yield "- Nothing of the list."
     for number, sentence in sorted(sentences.items()):
         yield f"- **{number}** {sentence}"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
+from uuid import uuid4
 
 import pytest
-from runtime import events
+from runtime import budgets, events, runs
+from runtime.models import Budget, ModelPrice, Run, RunStatus, Spending, Thread
 from runtime.redis_client import redis_client
 
 from tests.security.registry import attack
@@ -13,6 +16,8 @@ from tests.security.without import patched
 from tests.support.programs import Program, key_of
 
 pytestmark = pytest.mark.django_db
+
+SLOW = "demo-model+delay=0.02"  # twenty calls overlap
 
 
 @attack(
@@ -31,6 +36,44 @@ def test_91_turn_after_turn(alice, assistant, settings):
     answers = [program.post("/tasks", {"topic": f"{n}"}) for n in range(10)]
     says_when = all("Retry-After" in answer.headers for answer in answers if answer.status_code == 429)
     return dict(Counter(answer.status_code for answer in answers)), says_when
+
+
+BUDGET = Decimal("1.00")
+CALL_AT_MOST = Decimal("0.30")
+
+
+def only_look(run: Run, amount: Decimal) -> budgets.Held | None:
+    """What is usual elsewhere: whoever still finds something left may spend it."""
+    found = Spending.objects.get(budget__user=None)
+    if found.spent >= found.budget.amount:
+        raise budgets.used_up(found)
+    return budgets.Held(uuid4(), [found.pk])
+
+
+@pytest.mark.django_db(transaction=True)
+@attack(
+    92,
+    "a budget of 1.00 is reached by twenty turns at once, whose calls cost up to 0.30 each",
+    "the turns end at their next call; overdrawn by no more than one call",
+    control="what a call can cost at most is reserved before it, in one conditional UPDATE",
+    without=patched("runtime.budgets.reserve", only_look),
+    held=lambda outcome: BUDGET / 2 < outcome[0] <= BUDGET + CALL_AT_MOST and outcome[1:] == (0, True),
+    fallen=lambda outcome: outcome[0] > BUDGET + CALL_AT_MOST,
+    known_as="LLM10",
+)
+def test_92_a_budget_under_twenty_turns(alice, assistant, engine_on, settings):
+    settings.MODEL_MAX_OUTPUT = 100  # the answer has 93
+    ModelPrice.objects.create(model=SLOW, input=0, cached_input=0, output=CALL_AT_MOST / 100 * 1_000_000)
+    budget = Budget.objects.create(amount=BUDGET)
+    Spending.objects.create(budget=budget, begins=budgets.begin_of("day"))
+    threads = [Thread.objects.create(owner=alice, assistant=assistant) for _ in range(20)]
+    with engine_on(SLOW) as engine:
+        turns = [engine.start(str(runs.send_message(thread, alice, "hello").pk)) for thread in threads]
+        ends = Counter(turn.result(120) for turn in turns)
+    refused = Run.objects.filter(error_type="BudgetUsedUp").count()
+    spending = Spending.objects.get()
+    all_said_why = ends[RunStatus.SUCCESS] + refused == len(threads)
+    return spending.spent, spending.reserved, all_said_why
 
 
 @attack(

@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 import pytest
 from assistants.shop.tools import calculator
+from django.contrib.auth.models import Group
 from django.urls import reverse
 from langgraph.graph import END, START, StateGraph
 from markdown_it import MarkdownIt
@@ -223,6 +224,26 @@ def test_73_code_for_the_calculator(monkeypatch):
 def test_74_a_tool_past_the_gateway(foreign, engine):  # noqa: F811
     run = take_turn(engine, foreign(call("ungated", 5, "x"), tools=[ungated]), "go")
     return run.status, "past the gateway" in run.error, effects["ungated 5"]
+
+
+@attack(
+    75,
+    "somebody has an order looked up that only a group may see, which they are not in",
+    "as of an order that is not there",
+    control="tools ask what their requester may see",
+    without=patched("assistants.shop.tools.may", lambda permission, thing: True),
+    held=("failed", False),
+    fallen=("done", True),
+    known_as="ASVS 8.3.3, LLM06",
+)
+@pytest.mark.django_db(transaction=True)
+def test_75_an_order_of_others(thread, order, engine):
+    order.group = Group.objects.create(name="Key accounts")
+    order.save()
+    take_turn(engine, thread, "look up order 1042")
+    call = thread.tool_calls.get()
+    told = [call.result, call.error, call.preview, *thread.messages.values_list("content", flat=True)]
+    return call.state, any("Ada" in str(text) for text in told)
 
 
 class Rounds(TypedDict):

@@ -49,6 +49,13 @@ def from_markdown(text: str) -> SafeString:
     return markdown.render(text)
 
 
+@register.simple_tag(takes_context=True)
+def budgets_left(context: template.Context) -> list[str]:
+    """A sentence for each budget that the reader's turns are paid from."""
+    request = context.get("request")
+    return sidebar.budgets_left(request.user) if request and request.user.is_authenticated else []
+
+
 @register.filter
 def status(thread: Thread) -> str:
     return sidebar.status_of(thread)

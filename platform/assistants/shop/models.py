@@ -26,6 +26,15 @@ class Order(models.Model):
     total = models.DecimalField(_("total"), max_digits=10, decimal_places=2)
     refunded = models.DecimalField(_("refunded"), max_digits=10, decimal_places=2, default=Decimal("0.00"))
     currency = models.CharField(_("currency"), max_length=3, default="EUR")
+    group = models.ForeignKey(
+        "auth.Group",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group"),
+        help_text=_("Only its members may have it looked up or refunded. Empty: everybody."),
+    )
 
     class Meta:
         verbose_name = _("order")

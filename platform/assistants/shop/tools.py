@@ -13,6 +13,7 @@ from django.core.mail import send_mail
 from django.core.validators import validate_email
 from pydantic import AfterValidator, Field, StringConstraints
 from runtime.context import current_call
+from runtime.requester import may
 from runtime.tools import tool
 
 from assistants.shop.arithmetic import calculate
@@ -41,8 +42,9 @@ def _json(**fields: Any) -> str:
 
 
 def _order(number: int) -> Order:
+    """One that the requester may see; any other is answered like one that is not there."""
     order = Order.objects.filter(number=number).first()
-    if order is None:
+    if order is None or not may("shop.view_order", order):
         raise ValueError(f"There is no order {number}.")
     return order
 

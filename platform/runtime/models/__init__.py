@@ -9,6 +9,7 @@ string.
 
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, assistant_id_for
+from runtime.models.budgets import Budget, ModelPrice, Period, Reservation, Spending
 from runtime.models.request_keys import RequestKey
 from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
 from runtime.models.states import ThreadState
@@ -31,14 +32,19 @@ __all__ = [
     "UNSETTLED",
     "Assistant",
     "AuditEvent",
+    "Budget",
     "CallKind",
     "Effect",
     "Message",
+    "ModelPrice",
+    "Period",
     "RequestKey",
+    "Reservation",
     "Role",
     "Run",
     "RunQueue",
     "RunStatus",
+    "Spending",
     "StoreItem",
     "Thread",
     "ThreadState",

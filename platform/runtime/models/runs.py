@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import nullcontext
 from datetime import timedelta
+from decimal import Decimal
 from functools import cache
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from runtime.exceptions import LeaseLost
 from runtime.models.assistants import Assistant
 from runtime.models.tool_calls import HOLDS_INPUT, ToolCall
 from runtime.postgresql.returning import update_one
+from runtime.schemas import Usage
 
 
 class RunStatus(models.TextChoices):
@@ -152,6 +154,12 @@ class Run(models.Model):
     error_type = models.CharField(_("kind of error"), max_length=100, blank=True)
     input_tokens = models.PositiveIntegerField(_("input tokens"), default=0)
     output_tokens = models.PositiveIntegerField(_("output tokens"), default=0)
+    model_calls = models.JSONField(_("model calls"), default=list, db_default=[], blank=True)
+    """`schemas.ModelCall`, oldest first: what each used, and what that cost by the prices of that moment."""
+    cost = models.DecimalField(
+        _("cost"), max_digits=24, decimal_places=12, default=Decimal(0), db_default=Decimal(0)
+    )
+    """Of the model calls whose model has a price."""
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
@@ -239,7 +247,12 @@ class Run(models.Model):
             raise LeaseLost(run_id=self.pk)
 
     def finish(
-        self, status: str, *, error: str = "", error_type: str = "", tokens: tuple[int, int] = (0, 0)
+        self,
+        status: str,
+        *,
+        error: str = "",
+        error_type: str = "",
+        usage: Usage | None = None,
     ) -> None:
         """Ends the run. Raises LeaseLost when another attempt owns it by now."""
         ended = self.advance(
@@ -247,17 +260,16 @@ class Run(models.Model):
             among=self._ours(),
             error=error,
             error_type=error_type,
-            input_tokens=F("input_tokens") + tokens[0],
-            output_tokens=F("output_tokens") + tokens[1],
             lease_expires_at=None,
             ended_at=Now(),
+            **_added(usage),
         )
         if not ended:
             raise LeaseLost(run_id=self.pk)
 
-    def release(self) -> None:
+    def release(self, usage: Usage | None = None) -> None:
         """Gives the run back before its end, if it is still ours: the next claim goes on from the checkpoint."""
-        back = {"lease_expires_at": None, "drains": F("drains") + 1}
+        back = {"lease_expires_at": None, "drains": F("drains") + 1, **_added(usage)}
         self.advance(RunStatus.PENDING, among=self._ours(), **back)
 
     @classmethod
@@ -272,6 +284,19 @@ class Run(models.Model):
         cls.objects.filter(ours, status=RunStatus.RUNNING).update(lease_expires_at=lease_end())
         rows = cls.objects.filter(ours, status=RunStatus.RUNNING)
         return set(rows.values_list("pk", flat=True))
+
+
+def _added(usage: Usage | None) -> dict[str, Any]:
+    """What of an attempt comes to that of the attempts before it."""
+    if usage is None:
+        return {}
+    calls = models.Value(usage["calls"], models.JSONField())
+    return {
+        "input_tokens": F("input_tokens") + usage["tokens"][0],
+        "output_tokens": F("output_tokens") + usage["tokens"][1],
+        "cost": F("cost") + usage["cost"],
+        "model_calls": models.Func(F("model_calls"), calls, template="(%(expressions)s)", arg_joiner=" || "),
+    }
 
 
 # What `claimable` says, as text: Django would take 3 ms to put it together anew for every claim. The status is
