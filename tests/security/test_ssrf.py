@@ -6,7 +6,8 @@ import re
 from contextlib import suppress
 from typing import Any
 
-from apps.approvals.notifications import addresses, http
+from runtime.webhooks import addresses, http
+
 from tests.approvals.notifications.test_webhooks import INTERNAL
 from tests.security.registry import attack
 from tests.security.without import patched
@@ -30,7 +31,7 @@ def is_accepted(url: str) -> bool:
     "loopback, private, link-local and metadata addresses, in every notation",
     "refused as they are typed",
     control="the host of a webhook is looked at",
-    without=patched("apps.approvals.notifications.addresses._check_host", nothing),
+    without=patched("runtime.webhooks.addresses._check_host", nothing),
     held=[],
     fallen=lambda accepted: len(accepted) > 25,
 )
@@ -43,7 +44,7 @@ def test_77_internal_addresses():
     "a name that leads inside, at the moment of the call",
     "nothing is sent",
     control="the address that is connected to is looked at, after the name was resolved",
-    without=patched("apps.approvals.notifications.addresses.is_public", lambda address: True),
+    without=patched("runtime.webhooks.addresses.is_public", lambda address: True),
     held=0,
     fallen=1,
 )
@@ -63,7 +64,7 @@ def test_77_a_name_that_leads_inside(monkeypatch):
     "line ends, blanks and backslashes in an address",
     "refused",
     control="characters that parsers read differently are refused",
-    without=patched("apps.approvals.notifications.addresses.UNSAFE", re.compile("(?!)")),
+    without=patched("runtime.webhooks.addresses.UNSAFE", re.compile("(?!)")),
     held=[],
     fallen=["https://example.com/x\r\nHost: evil", "https://exam ple.com/x"],
 )
@@ -77,7 +78,7 @@ def test_79_twisted_addresses():
     "an endpoint answers with ten megabytes",
     "64 KB of it are read",
     control="a limit of what is read of an answer",
-    without=patched("apps.approvals.notifications.http.ANSWER_LIMIT", 100 * 1024 * 1024),
+    without=patched("runtime.webhooks.http.ANSWER_LIMIT", 100 * 1024 * 1024),
     held=64 * 1024,
     fallen=10 * 1024 * 1024,
 )

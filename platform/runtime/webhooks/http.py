@@ -11,7 +11,7 @@ from typing import Any
 import httpcore
 from django.utils.translation import gettext as _
 
-from apps.approvals.notifications import addresses
+from runtime.webhooks import addresses
 
 TIME_LIMIT = 10.0  # seconds, all of it: connecting, sending, the answer
 ANSWER_LIMIT = 64 * 1024  # bytes that are read of an answer
