@@ -10,7 +10,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_rq.models import Dashboard
-from runtime.models import Assistant, AuditEvent, Message, Run, Thread, ToolCall
+from runtime.models import Assistant, AuditEvent, Message, Run, RunWebhook, Thread, ToolCall
 
 from apps.observability import columns
 from apps.observability.access import may_use_queues
@@ -19,6 +19,7 @@ from apps.observability.audit_admin import AuditEventAdmin
 from apps.observability.audit_export import ExportsToolCalls
 from apps.observability.read_only import ReadOnlyAdmin
 from apps.observability.timeline import chain_of, steps_of
+from apps.observability.webhook_admin import RunWebhookAdmin
 
 if TYPE_CHECKING:
     MessageTable = admin.TabularInline[Message, Thread]
@@ -27,6 +28,7 @@ else:
 
 
 admin.site.register(AuditEvent, AuditEventAdmin)
+admin.site.register(RunWebhook, RunWebhookAdmin)
 
 
 @admin.register(ToolCall)

@@ -163,7 +163,7 @@ COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
 # Whether a change of a policy rule waits for a second administrator. Off: with one, nothing could be changed.
 POLICY_FOUR_EYES = env.boolean("COUNTERSIGN_POLICY_FOUR_EYES", False)
 # All that workers of the queue `maintenance` perform.
-JOBS = ("apps.approvals.notifications.delivery.perform",)
+JOBS = ("apps.approvals.notifications.delivery.perform", "apps.chat.langgraph.webhooks.perform")
 
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
@@ -359,6 +359,9 @@ EMAIL_TIMEOUT = 10
 PUBLIC_URL = env.url("COUNTERSIGN_PUBLIC_URL") or "http://localhost:8000/"
 # Hosts that webhooks may go to although they are internal, and with http:// too.
 WEBHOOK_INTERNAL_HOSTS = env.names("COUNTERSIGN_WEBHOOK_HOSTS", [])
+# The same for webhooks of runs, whose addresses whoever may chat chooses; and what signs those.
+RUN_WEBHOOK_HOSTS = env.names("COUNTERSIGN_RUN_WEBHOOK_HOSTS", [])
+RUN_WEBHOOK_SECRET = env.text("COUNTERSIGN_RUN_WEBHOOK_SECRET")
 DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
 
 # --- what operators see -----------------------------------------------------------------------------------

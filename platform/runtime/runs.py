@@ -23,7 +23,18 @@ from rq.serializers import JSONSerializer
 from runtime import admission, audit, idempotency, ledger, masking, signals
 from runtime.admission import WhenBusy, WhenWaiting
 from runtime.exceptions import MessageTooLong
-from runtime.models import Assistant, Message, Role, Run, RunQueue, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import (
+    Assistant,
+    Message,
+    Role,
+    Run,
+    RunQueue,
+    RunStatus,
+    RunWebhook,
+    Thread,
+    ToolCall,
+    ToolState,
+)
 from runtime.redis_client import redis_client
 from runtime.said import said_in, title_of
 from runtime.schemas import RunFields
@@ -132,6 +143,7 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
     fields = _masked({**((waiting and fields_of_resume.get()) or {}), **fields})
+    webhook = fields.pop("webhook", "")
     if waiting is not None:
         fields = {**_inherited(waiting), **fields, "sealed": masking.joined(waiting.sealed, fields["sealed"])}
     run = Run.objects.create(
@@ -144,6 +156,10 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         **fields,
     )
     idempotency.keep(run)
+    if webhook:
+        RunWebhook.order(run, webhook)
+    elif waiting is not None:
+        RunWebhook.pass_on(waiting, run)
     for message in said_in(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]

@@ -16,7 +16,7 @@ from runtime.models import Assistant, Run, Thread
 from runtime.schemas import RunFields
 
 from apps.chat.assistants import named
-from apps.chat.langgraph import answers, inputs, states, threads
+from apps.chat.langgraph import answers, inputs, states, threads, webhooks
 from apps.chat.langgraph.bodies import Command, Config, RunCreate
 from apps.chat.langgraph.http import Problem
 
@@ -83,7 +83,9 @@ def _begin_from(thread: Thread, body: RunCreate, fields: RunFields) -> bool:
 def _refuse_unsupported(body: RunCreate) -> None:
     if body.interrupt_before or body.interrupt_after:
         raise Problem(_("A breakpoint asks nobody anything. Call interrupt() in a node instead."))
-    threads.refuse_unsupported(body, "after_seconds", "webhook")
+    threads.refuse_unsupported(body, "after_seconds")
+    if body.webhook is not None:
+        webhooks.check(body.webhook)
     if body.context is not None and body.config and body.config.configurable:
         raise Problem(_("Send either context or config.configurable, not both."), 400)
 
@@ -141,6 +143,8 @@ def _fields(body: RunCreate, *, is_stateless: bool) -> RunFields:
     }
     if body.durability:
         fields["options"]["durability"] = body.durability
+    if body.webhook is not None:
+        fields["webhook"] = body.webhook
     if body.metadata:
         fields["metadata"] = body.metadata
     if body.context is not None:

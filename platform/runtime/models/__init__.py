@@ -10,6 +10,7 @@ string.
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, assistant_id_for
 from runtime.models.request_keys import RequestKey
+from runtime.models.run_webhooks import RunWebhook, RunWebhookAttempt, WebhookStatus
 from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
 from runtime.models.states import ThreadState
 from runtime.models.store_items import StoreItem
@@ -39,11 +40,14 @@ __all__ = [
     "Run",
     "RunQueue",
     "RunStatus",
+    "RunWebhook",
+    "RunWebhookAttempt",
     "StoreItem",
     "Thread",
     "ThreadState",
     "ToolCall",
     "ToolState",
+    "WebhookStatus",
     "assistant_id_for",
     "message_key",
 ]
