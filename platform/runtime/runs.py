@@ -22,9 +22,10 @@ from rq.serializers import JSONSerializer
 
 from runtime import admission, audit, idempotency, ledger, masking, signals
 from runtime.admission import WhenBusy, WhenWaiting
-from runtime.exceptions import MessageTooLong
+from runtime.exceptions import AssistantRetired, MessageTooLong
 from runtime.models import (
     Assistant,
+    AssistantVersion,
     Message,
     Role,
     Run,
@@ -101,7 +102,8 @@ def create_run(
     """Writes a pending run, its human messages, and wakes a worker after the commit.
 
     `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
-    waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
+    waits for a decision. Raises AssistantRetired, ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is
+    always taken.
     `assistant`: in place of the thread's, which it becomes. `fields`: what a program wants kept with the run.
     """
     thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
@@ -150,6 +152,7 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         id=run_id,
         thread=thread,
         assistant_id=waiting.assistant_id if waiting else thread.assistant_id,
+        version=waiting.version if waiting else _version_of(thread, is_new=command is None),
         user_id=user_id,
         command=command,
         resumes=waiting,
@@ -169,6 +172,14 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
+
+
+def _version_of(thread: Thread, *, is_new: bool) -> AssistantVersion | None:
+    """What its assistant says now. Raises AssistantRetired where nothing new is begun any more."""
+    version = AssistantVersion.in_use(thread.assistant_id)
+    if is_new and version is not None and version.assistant.retired_at is not None:
+        raise AssistantRetired
+    return version
 
 
 KEPT_BY_RESUMES = ("metadata", "config", "context", "options", "queue", "batch")

@@ -43,9 +43,24 @@ class Search(BaseModel):
     select: list[str] | None = None
 
 
-class AssistantSearch(Search):
+class AssistantFilter(BaseModel):
+    metadata: Json | None = None
     graph_id: str | None = None
     name: str | None = None
+
+
+class AssistantSearch(Search, AssistantFilter):
+    pass
+
+
+class AssistantVersions(BaseModel):
+    metadata: Json | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class AssistantLatest(BaseModel):
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ThreadFilter(BaseModel):
@@ -114,6 +129,21 @@ class Config(BaseModel):
     tags: list[str] | None = None
     recursion_limit: int | None = Field(default=None, ge=1)
     configurable: Json | None = None
+
+
+class AssistantPatch(BaseModel):
+    graph_id: Annotated[str, Field(max_length=100)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    description: Annotated[str, Field(max_length=2000)] | None = None
+    config: Config | None = None
+    context: Json | None = None
+    metadata: Json | None = None
+
+
+class AssistantCreate(AssistantPatch):
+    graph_id: Annotated[str, Field(max_length=100)]
+    assistant_id: UUID | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
 
 
 Label = Annotated[str, Field(max_length=100)]

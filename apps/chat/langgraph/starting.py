@@ -17,21 +17,11 @@ from runtime.schemas import RunFields
 
 from apps.chat.assistants import named
 from apps.chat.langgraph import answers, inputs, states, threads, webhooks
-from apps.chat.langgraph.bodies import Command, Config, RunCreate
+from apps.chat.langgraph.bodies import Command, RunCreate
 from apps.chat.langgraph.http import Problem
 
 END = "__end__"
 INVALID = "Invalid assistant."  # what clients look for in the text
-WHERE = {
-    "thread_id",
-    "run_id",
-    "checkpoint_id",
-    "checkpoint_ns",
-    "checkpoint_map",
-    "assistant_id",
-    "graph_id",
-}
-"""Keys of a configuration that say where a graph runs: ours to say."""
 
 
 def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
@@ -150,14 +140,5 @@ def _fields(body: RunCreate, *, is_stateless: bool) -> RunFields:
     if body.context is not None:
         fields["context"] = body.context
     if body.config is not None:
-        fields["config"] = _config(body.config)
+        fields["config"] = inputs.config(body.config)
     return fields
-
-
-def _config(config: Config) -> dict[str, Any]:
-    kept = config.model_dump(exclude_none=True)
-    given = kept.get("configurable", {})
-    kept["configurable"] = {
-        name: value for name, value in given.items() if name not in WHERE and not name.startswith("__")
-    }
-    return kept

@@ -29,7 +29,7 @@ from runtime.audit import chain
 from runtime.audit.following import follow
 from runtime.audit.record import append, kind_of
 from runtime.audit.verify_export import Broken
-from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import Assistant, Run, RunStatus, Thread, ToolCall, ToolState
 from runtime.retention import threads_expiring
 
 logger = logging.getLogger(__name__)
@@ -64,6 +64,10 @@ def follow_people() -> None:
         hidden=("password", "email"),
     )
     follow(Group)
+
+
+def follow_assistants() -> None:
+    follow(Assistant, exclude=("description_of_graph",), hidden=("sealed",))
 
 
 # Tool calls and runs

@@ -8,7 +8,7 @@ string.
 """
 
 from runtime.audit.models import AuditEvent
-from runtime.models.assistants import Assistant, assistant_id_for
+from runtime.models.assistants import Assistant, AssistantVersion, assistant_id_for
 from runtime.models.request_keys import RequestKey
 from runtime.models.run_webhooks import RunWebhook, RunWebhookAttempt, WebhookStatus
 from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
@@ -31,6 +31,7 @@ __all__ = [
     "TOOL_TRANSITIONS",
     "UNSETTLED",
     "Assistant",
+    "AssistantVersion",
     "AuditEvent",
     "CallKind",
     "Effect",
