@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db import transaction
 from django.dispatch import receiver
-from runtime import jobs, signals
+from runtime import crons, jobs, signals
 from runtime.models import Run, RunWebhook
 
+from apps.chat.langgraph import crons as cron_views
 from apps.chat.langgraph import webhooks
 
 
@@ -25,3 +26,4 @@ def tell_of_the_end(run: Run, **_: Any) -> None:
 @receiver(signals.reconciling)
 def bring_what_is_due(**_: Any) -> None:
     webhooks.enqueue_due()
+    crons.perform_due(cron_views.begin)

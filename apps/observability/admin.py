@@ -10,13 +10,24 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_rq.models import Dashboard
-from runtime.models import Assistant, AssistantVersion, AuditEvent, Message, Run, RunWebhook, Thread, ToolCall
+from runtime.models import (
+    Assistant,
+    AssistantVersion,
+    AuditEvent,
+    Cron,
+    Message,
+    Run,
+    RunWebhook,
+    Thread,
+    ToolCall,
+)
 
 from apps.observability import columns
 from apps.observability.access import may_use_queues
 from apps.observability.assistant_admin import AssistantAdmin, AssistantVersionAdmin
 from apps.observability.audit_admin import AuditEventAdmin
 from apps.observability.audit_export import ExportsToolCalls
+from apps.observability.cron_admin import CronAdmin
 from apps.observability.read_only import ReadOnlyAdmin
 from apps.observability.timeline import chain_of, steps_of
 from apps.observability.webhook_admin import RunWebhookAdmin
@@ -29,6 +40,7 @@ else:
 
 admin.site.register(AuditEvent, AuditEventAdmin)
 admin.site.register(RunWebhook, RunWebhookAdmin)
+admin.site.register(Cron, CronAdmin)
 admin.site.register(Assistant, AssistantAdmin)
 admin.site.register(AssistantVersion, AssistantVersionAdmin)
 

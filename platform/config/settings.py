@@ -187,6 +187,7 @@ RUN_TOOL_CALL_LIMIT = env.integer("COUNTERSIGN_RUN_TOOL_CALL_LIMIT", 100, minimu
 STORE_ITEMS_EACH = env.integer("COUNTERSIGN_STORE_ITEMS_EACH", 10_000, minimum=0)  # of one person
 USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # under way at once
 USER_BATCH_LIMIT = env.integer("COUNTERSIGN_USER_BATCH_LIMIT", 200, minimum=1)  # items of batches, at once
+USER_CRON_LIMIT = env.integer("COUNTERSIGN_USER_CRON_LIMIT", 100, minimum=0)
 QUEUE_LIMIT = env.integer("COUNTERSIGN_QUEUE_LIMIT", 1000, minimum=1)  # runs that wait for a worker
 # What a message does while a tool call of its thread waits for a decision.
 WHEN_WAITING = env.choice("COUNTERSIGN_WHEN_WAITING", "refuse", ["refuse", "queue", "withdraw"])

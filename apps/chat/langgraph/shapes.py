@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Case, CharField, OuterRef, Q, QuerySet, Subquery, Value, When
-from runtime.models import ACTIVE, Assistant, AssistantVersion, Run, RunStatus, Thread, ThreadState
+from runtime.models import ACTIVE, Assistant, AssistantVersion, Cron, Run, RunStatus, Thread, ThreadState
 
 Row = dict[str, Any]
 
@@ -146,3 +146,22 @@ def outcome(run: Run, state: ThreadState | None) -> Any:
 
 def error_of(run: Run) -> Row:
     return {"error": run.error_type or "Error", "message": run.error}
+
+
+def of_cron(cron: Cron) -> Row:
+    return {
+        "cron_id": str(cron.pk),
+        "assistant_id": str(cron.assistant_id),
+        "thread_id": str(cron.thread_id) if cron.thread_id else None,
+        "on_run_completed": None if cron.thread_id else cron.on_run_completed,
+        "end_time": cron.end_time.isoformat() if cron.end_time else None,
+        "schedule": cron.schedule,
+        "timezone": cron.timezone or None,
+        "created_at": cron.created_at.isoformat(),
+        "updated_at": cron.updated_at.isoformat(),
+        "payload": {"assistant_id": str(cron.assistant_id), **cron.payload},
+        "user_id": str(cron.owner_id),
+        "next_run_date": cron.next_run_at.isoformat() if cron.next_run_at else None,
+        "metadata": cron.metadata,
+        "enabled": cron.is_enabled,
+    }

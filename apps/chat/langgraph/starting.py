@@ -51,6 +51,13 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
         )
 
 
+def check(body: RunCreate) -> None:
+    """Raises Problem for what no run can be begun with, whenever it is tried."""
+    _refuse_unsupported(body)
+    if _input(body) is None:
+        raise Problem(_("There is nothing to run: send input, or a command."))
+
+
 def _input(body: RunCreate) -> dict[str, Any] | None:
     if body.input is None:
         return None

@@ -9,6 +9,7 @@ string.
 
 from runtime.audit.models import AuditEvent
 from runtime.models.assistants import Assistant, AssistantVersion, assistant_id_for
+from runtime.models.crons import Cron, CronTurn
 from runtime.models.request_keys import RequestKey
 from runtime.models.run_webhooks import RunWebhook, RunWebhookAttempt, WebhookStatus
 from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
@@ -34,6 +35,8 @@ __all__ = [
     "AssistantVersion",
     "AuditEvent",
     "CallKind",
+    "Cron",
+    "CronTurn",
     "Effect",
     "Message",
     "RequestKey",
