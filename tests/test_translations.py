@@ -258,7 +258,7 @@ def test_the_policys_pages_are_chinese(
 
 
 def test_the_pages_of_keys_are_chinese(signed_in: Callable[[User], Client], alice: User, admin: User) -> None:
-    key, _ = create_key(alice, "cron", [Scope.CHAT], timedelta(days=1))
+    key, _ = create_key(alice, "nightly", [Scope.CHAT], timedelta(days=1))
     mine, staff = signed_in(alice), signed_in(admin)
 
     assert "创建密钥" in assert_chinese(mine, reverse("keys"))

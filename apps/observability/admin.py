@@ -11,18 +11,30 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_rq.models import Dashboard
 from runtime import budgets
-from runtime.models import Assistant, AuditEvent, Message, Run, Thread, ToolCall
+from runtime.models import (
+    Assistant,
+    AssistantVersion,
+    AuditEvent,
+    Cron,
+    Message,
+    Run,
+    RunWebhook,
+    Thread,
+    ToolCall,
+)
 
 from apps.observability import (
     budget_admin,  # noqa: F401  (registers its pages)
     columns,
 )
 from apps.observability.access import may_use_queues
-from apps.observability.assistant_form import AssistantForm
+from apps.observability.assistant_admin import AssistantAdmin, AssistantVersionAdmin
 from apps.observability.audit_admin import AuditEventAdmin
 from apps.observability.audit_export import ExportsToolCalls
+from apps.observability.cron_admin import CronAdmin
 from apps.observability.read_only import ReadOnlyAdmin
 from apps.observability.timeline import chain_of, steps_of
+from apps.observability.webhook_admin import RunWebhookAdmin
 
 if TYPE_CHECKING:
     MessageTable = admin.TabularInline[Message, Thread]
@@ -31,6 +43,10 @@ else:
 
 
 admin.site.register(AuditEvent, AuditEventAdmin)
+admin.site.register(RunWebhook, RunWebhookAdmin)
+admin.site.register(Cron, CronAdmin)
+admin.site.register(Assistant, AssistantAdmin)
+admin.site.register(AssistantVersion, AssistantVersionAdmin)
 
 
 @admin.register(ToolCall)
@@ -118,7 +134,18 @@ class RunAdmin(ReadOnlyAdmin):
     fieldsets = (
         (
             None,
-            {"fields": ("id", "status_pill", "user", "assistant", "thread", "resumes", "tool_calls_link")},
+            {
+                "fields": (
+                    "id",
+                    "status_pill",
+                    "user",
+                    "assistant",
+                    "version",
+                    "thread",
+                    "resumes",
+                    "tool_calls_link",
+                )
+            },
         ),
         (_("Steps"), {"fields": ("steps",)}),
         (_("Times"), {"fields": ("created_at", "started_at", "ended_at", "took", "cancel_requested_at")}),
@@ -201,21 +228,6 @@ class ThreadAdmin(ReadOnlyAdmin):
     @admin.display(description=_("tool calls"))
     def tool_calls_link(self, thread: Thread) -> str:
         return columns.listed("toolcall", gettext("Tool calls of this thread"), thread__id__exact=thread.pk)
-
-
-@admin.register(Assistant)
-class AssistantAdmin(ReadOnlyAdmin):
-    """Operators may change how an assistant presents itself; which graph it runs is code."""
-
-    form = AssistantForm
-    list_display = ("name", "graph_id", "is_active", "updated_at")
-    list_filter = ("is_active",)
-    search_fields = ("name", "graph_id")
-    fields = ("name", "description", "starters", "is_active", "id", "graph_id", "created_at", "updated_at")
-    readonly_fields = ("id", "graph_id", "created_at", "updated_at")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("runtime.change_assistant")
 
 
 @admin.register(Dashboard)

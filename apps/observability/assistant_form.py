@@ -35,6 +35,13 @@ class AssistantForm(ModelForm):
         super().__init__(*args, **kwargs)
         self.initial["starters"] = "\n".join(map(str, self.instance.starters))
 
+    def save(self, commit: bool = True) -> Assistant:
+        """One that was retired and is offered again is in use again."""
+        if self.cleaned_data["is_active"]:
+            self.instance.retired_at = None
+        assistant: Assistant = super().save(commit)
+        return assistant
+
     def clean_starters(self) -> list[str]:
         lines = [line.strip() for line in self.cleaned_data["starters"].splitlines()]
         starters = [line for line in lines if line]

@@ -162,7 +162,7 @@ COUNTERSIGN_DECISIONS = "apps.approvals.decisions"
 # Whether a change of a policy rule waits for a second administrator. Off: with one, nothing could be changed.
 POLICY_FOUR_EYES = env.boolean("COUNTERSIGN_POLICY_FOUR_EYES", False)
 # All that workers of the queue `maintenance` perform.
-JOBS = ("apps.approvals.notifications.delivery.perform",)
+JOBS = ("apps.approvals.notifications.delivery.perform", "apps.chat.langgraph.webhooks.perform")
 
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL")
 OPENAI_API_KEY = env.text("OPENAI_API_KEY")
@@ -191,6 +191,7 @@ MODEL_MAX_OUTPUT = env.integer("COUNTERSIGN_MODEL_MAX_OUTPUT", 16_384, minimum=1
 STORE_ITEMS_EACH = env.integer("COUNTERSIGN_STORE_ITEMS_EACH", 10_000, minimum=0)  # of one person
 USER_RUN_LIMIT = env.integer("COUNTERSIGN_USER_RUN_LIMIT", 20, minimum=1)  # under way at once
 USER_BATCH_LIMIT = env.integer("COUNTERSIGN_USER_BATCH_LIMIT", 200, minimum=1)  # items of batches, at once
+USER_CRON_LIMIT = env.integer("COUNTERSIGN_USER_CRON_LIMIT", 100, minimum=0)
 QUEUE_LIMIT = env.integer("COUNTERSIGN_QUEUE_LIMIT", 1000, minimum=1)  # runs that wait for a worker
 # What a message does while a tool call of its thread waits for a decision.
 WHEN_WAITING = env.choice("COUNTERSIGN_WHEN_WAITING", "refuse", ["refuse", "queue", "withdraw"])
@@ -366,6 +367,9 @@ EMAIL_TIMEOUT = 10
 PUBLIC_URL = env.url("COUNTERSIGN_PUBLIC_URL") or "http://localhost:8000/"
 # Hosts that webhooks may go to although they are internal, and with http:// too.
 WEBHOOK_INTERNAL_HOSTS = env.names("COUNTERSIGN_WEBHOOK_HOSTS", [])
+# The same for webhooks of runs, whose addresses whoever may chat chooses; and what signs those.
+RUN_WEBHOOK_HOSTS = env.names("COUNTERSIGN_RUN_WEBHOOK_HOSTS", [])
+RUN_WEBHOOK_SECRET = env.text("COUNTERSIGN_RUN_WEBHOOK_SECRET")
 DEFAULT_FROM_EMAIL = env.text("COUNTERSIGN_EMAIL_FROM", "countersign@localhost")
 
 # --- what operators see -----------------------------------------------------------------------------------

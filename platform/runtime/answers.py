@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 from langchain_core.runnables import RunnableConfig
 from langgraph.errors import InvalidUpdateError
+from langgraph.pregel import Pregel
 from redis.asyncio import Redis as AsyncRedis
 
 from runtime import audit, calls, forks, pruning, snapshots
@@ -37,6 +38,7 @@ class Answers:
         self._redis = redis
         self._known: dict[str, Callable[..., Awaitable[Any]]] = {
             "describe": self.describe,
+            "subgraphs": self.subgraphs,
             "state": self.state,
             "history": self.history,
             "update_state": self.update_state,
@@ -80,6 +82,12 @@ class Answers:
                 lambda: Assistant.objects.filter(pk=assistant.pk).update(description_of_graph=told)
             )
         return told
+
+    async def subgraphs(self, assistant_id: str, namespace: str | None, recurse: bool) -> Any:
+        """The schemas of each graph within the graph, by its namespace."""
+        assistant = await in_database(Assistant.objects.get, pk=assistant_id)
+        found = self._graphs.get(assistant.graph_id).get_subgraphs(namespace=namespace, recurse=recurse)
+        return {name: _schemas(graph) for name, graph in found if isinstance(graph, Pregel)}
 
     async def state(self, thread_id: str, checkpoint_id: str | None = None) -> Any:
         """The state at that checkpoint; of the newest one, which also goes into the thread's row."""

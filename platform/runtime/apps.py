@@ -11,7 +11,8 @@ class RuntimeConfig(AppConfig):
     def ready(self) -> None:
         from runtime import receivers  # noqa: F401  (connects them)
         from runtime.audit import invariants  # noqa: F401
-        from runtime.audit.receivers import follow_money, follow_people
+        from runtime.audit.receivers import follow_money, follow_people, follow_what_is_run
 
         follow_people()
+        follow_what_is_run()
         follow_money()

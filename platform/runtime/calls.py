@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from runtime.exceptions import CallRefused, NoWorker
 from runtime.redis_client import blocking_redis_client
 
-Name = Literal["describe", "state", "history", "update_state", "check_fork", "prune"]
+Name = Literal["describe", "subgraphs", "state", "history", "update_state", "check_fork", "prune"]
 
 CALLS = "calls"  # the list of entries that nobody has taken yet
 NEWS = "calls:news"  # the channel that tells of one

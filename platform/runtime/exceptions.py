@@ -36,6 +36,22 @@ class ThreadWaiting(RuntimeRefusal):
     )
 
 
+class AssistantRetired(RuntimeRefusal):
+    """Nothing is begun with this assistant any more."""
+
+    message = _("This assistant was retired. What was said can be read; begin a new thread with another one.")
+
+
+class BadAssistant(RuntimeRefusal):
+    """An assistant can't be made, or changed, as it was asked."""
+
+    status = 422
+
+
+class AssistantExists(RuntimeRefusal):
+    """There is an assistant of that id."""
+
+
 class MessageTooLong(RuntimeRefusal):
     """The message is longer than is allowed."""
 

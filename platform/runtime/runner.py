@@ -20,8 +20,9 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command, Interrupt, StateSnapshot
 from redis.asyncio import Redis as AsyncRedis
 
-from runtime import database, events, forks, interrupts, masking, pace, run_rows, snapshots
+from runtime import database, events, forks, interrupts, pace, run_rows, snapshots
 from runtime.checkpoints import pending_interrupts
+from runtime.configuration import config_of, context_of
 from runtime.context import RunContext, current_run
 from runtime.database import in_database
 from runtime.exceptions import LeaseLost, LimitReached, Unanswerable
@@ -61,7 +62,7 @@ class Runner:
         """(id, text) of messages that are still to be written."""
         self._saving = asyncio.Lock()
         self._later: asyncio.Task[None] | None = None  # kept: the loop itself would forget it
-        self._config = _config_of(run)
+        self._config = config_of(run)
 
     async def execute(self) -> None:
         """Brings the run to an end, or gives it back. Raises LeaseLost, and what a database that is away raises."""
@@ -125,7 +126,8 @@ class Runner:
         options: dict[str, Any] = {"durability": "sync", "control": self._control}
         if self._wire is not None:
             return self._wire.follow(self._graph, payload, self._config, **options)
-        stream = self._graph.astream(payload, self._config, stream_mode=["messages", "updates"], **options)
+        options |= {"stream_mode": ["messages", "updates"], "context": context_of(self._run)}
+        stream = self._graph.astream(payload, self._config, **options)
         return cast(AsyncGenerator[tuple[str, Any]], stream)
 
     async def _payload(self) -> Any:
@@ -366,18 +368,3 @@ def _messages_in(update: dict[str, Any]) -> list[AIMessage]:
     values = [value for each in written for value in each.values()]
     items = [item for value in values for item in (value if isinstance(value, list) else [value])]
     return [item for item in items if isinstance(item, AIMessage)]
-
-
-def _config_of(run: Run) -> RunnableConfig:
-    """Of a program's configuration all but what decides where, and how far, the graph runs."""
-    given: dict[str, Any] = masking.opened(run.config or {}, run.sealed)
-    config: RunnableConfig = {
-        "configurable": {**given.get("configurable", {}), "thread_id": str(run.thread_id)},
-        "metadata": {**(run.metadata or {}), "run_id": str(run.pk)},
-        "recursion_limit": min(
-            given.get("recursion_limit", settings.RUN_STEP_LIMIT), settings.RUN_STEP_LIMIT
-        ),
-    }
-    if given.get("tags"):
-        config["tags"] = given["tags"]
-    return config

@@ -22,8 +22,20 @@ from rq.serializers import JSONSerializer
 
 from runtime import admission, audit, idempotency, ledger, masking, signals
 from runtime.admission import WhenBusy, WhenWaiting
-from runtime.exceptions import MessageTooLong
-from runtime.models import Assistant, Message, Role, Run, RunQueue, RunStatus, Thread, ToolCall, ToolState
+from runtime.exceptions import AssistantRetired, MessageTooLong
+from runtime.models import (
+    Assistant,
+    AssistantVersion,
+    Message,
+    Role,
+    Run,
+    RunQueue,
+    RunStatus,
+    RunWebhook,
+    Thread,
+    ToolCall,
+    ToolState,
+)
 from runtime.redis_client import redis_client
 from runtime.said import said_in, title_of
 from runtime.schemas import RunFields
@@ -90,7 +102,8 @@ def create_run(
     """Writes a pending run, its human messages, and wakes a worker after the commit.
 
     `when_busy` and `when_waiting` (by default the setting) say what new input does on a thread that is busy, or
-    waits for a decision. Raises ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is always taken.
+    waits for a decision. Raises AssistantRetired, ThreadBusy, ThreadWaiting, TooManyRuns, QueueFull; a command is
+    always taken.
     `assistant`: in place of the thread's, which it becomes. `fields`: what a program wants kept with the run.
     """
     thread = Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
@@ -132,18 +145,24 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
         thread.runs.filter(status=RunStatus.WAITING).order_by("-created_at").first() if command else None
     )
     fields = _masked({**((waiting and fields_of_resume.get()) or {}), **fields})
+    webhook = fields.pop("webhook", "")
     if waiting is not None:
         fields = {**_inherited(waiting), **fields, "sealed": masking.joined(waiting.sealed, fields["sealed"])}
     run = Run.objects.create(
         id=run_id,
         thread=thread,
         assistant_id=waiting.assistant_id if waiting else thread.assistant_id,
+        version=waiting.version if waiting else _version_of(thread, is_new=command is None),
         user_id=user_id,
         command=command,
         resumes=waiting,
         **fields,
     )
     idempotency.keep(run)
+    if webhook:
+        RunWebhook.order(run, webhook)
+    elif waiting is not None:
+        RunWebhook.pass_on(waiting, run)
     for message in said_in(run):
         row = Message.objects.create(
             thread=thread, run=run, role=Role.HUMAN, message_id=message["id"], content=message["content"]
@@ -153,6 +172,14 @@ def _write(thread: Thread, user_id: int, *, command: dict[str, Any] | None, **fi
     thread.touch(title=thread.title)
     signals.run_changed.send(Run, run=run)
     return run
+
+
+def _version_of(thread: Thread, *, is_new: bool) -> AssistantVersion | None:
+    """What its assistant says now. Raises AssistantRetired where nothing new is begun any more."""
+    version = AssistantVersion.in_use(thread.assistant_id)
+    if is_new and version is not None and version.assistant.retired_at is not None:
+        raise AssistantRetired
+    return version
 
 
 KEPT_BY_RESUMES = ("metadata", "config", "context", "options", "queue", "batch")

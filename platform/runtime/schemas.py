@@ -106,6 +106,8 @@ class RunFields(TypedDict, total=False):
     options: RunOptions
     queue: str
     batch: UUID
+    webhook: str
+    """An address that is told when the run has ended, or waits."""
 
 
 class WireData(TypedDict, total=False):

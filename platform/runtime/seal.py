@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 # One for each use. A row that was sealed under one salt does not open under another.
 WEBHOOKS = b"apps.approvals.notifications"
 MASKED = b"runtime.masking"
+RUN_WEBHOOKS = b"runtime.run_webhooks"
 
 
 class Unreadable(Exception):

@@ -18,6 +18,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
 from runtime import events, masking, pace
+from runtime.configuration import context_of
 from runtime.models import Run
 from runtime.questions import as_json
 from runtime.schemas import WireData
@@ -42,7 +43,7 @@ class WireStream:
         self._run_id: UUID = run.pk
         self._modes = set(options.get("stream_mode", ["values"]))
         self._subgraphs = bool(options.get("stream_subgraphs"))
-        self._context = masking.opened(run.context, run.sealed)
+        self._context = context_of(run)
         self._entries: list[str] = []
         self._size = 0
         self._so_far: dict[str, BaseMessage] = {}

@@ -38,7 +38,12 @@ def main(wanted: Sequence[str]) -> int:
     requests: dict[str, list[tuple[str, str, int]]] = {}
     with (
         DemoModel(delay=DELAY) as model,
-        running(OPENAI_BASE_URL=model.base_url, OPENAI_API_KEY="demo", OPENAI_MODEL="demo-model") as stack,
+        running(
+            OPENAI_BASE_URL=model.base_url,
+            OPENAI_API_KEY="demo",
+            OPENAI_MODEL="demo-model",
+            COUNTERSIGN_RUN_WEBHOOK_HOSTS="127.0.0.1",
+        ) as stack,
     ):
         keys = stack.run("tests.conformance.people")
         for name, argv in clients.items():
@@ -47,6 +52,7 @@ def main(wanted: Sequence[str]) -> int:
                     "API_URL": f"{proxy.url}/api/langgraph",
                     "API_KEY": keys["alice"],
                     "STRANGERS_KEY": keys["carol"],
+                    "OPERATORS_KEY": keys["admin"],
                 }
                 for scenario, error in _told(argv, env):
                     results[name][scenario] = not error

@@ -1,4 +1,4 @@
-"""In the product's settings: a rule that lets who asks confirm, and two keys, printed as JSON."""
+"""In the product's settings: a rule that lets who asks confirm, and three keys, printed as JSON."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ def make() -> dict[str, str]:
         name="Confirm", tool="refund_order", verdict="ask", requester_confirms=True, priority=1
     )
     people = {name: User.objects.get(username=name) for name in ("alice", "carol")}
-    return {
+    made = {
         name: keys.create_key(user, "conformance", (Scope.CHAT, Scope.APPROVE), None)[1]
         for name, user in people.items()
     }
+    admin = User.objects.get(username="admin")
+    made["admin"] = keys.create_key(admin, "conformance", (Scope.ASSISTANTS,), None)[1]
+    return made
 
 
 def main() -> None:

@@ -1,12 +1,16 @@
 // The scenarios with a JavaScript client: `node sdk.mjs @langchain/langgraph-sdk-1.15`. A line of JSON for each.
 import assert from "node:assert/strict";
+import http from "node:http";
 import { report, runAll, sleep } from "./reporting.mjs";
 
 const name = process.argv[2];
 const { Client } = await import(name);
-const { API_URL: apiUrl, API_KEY: apiKey, STRANGERS_KEY: strangersKey } = process.env;
+const { API_URL: apiUrl, API_KEY: apiKey, STRANGERS_KEY: strangersKey, OPERATORS_KEY: operatorsKey } = process.env;
 const client = new Client({ apiUrl, apiKey });
 const stranger = new Client({ apiUrl, apiKey: strangersKey, callerOptions: { maxRetries: 0 } });
+
+const operator = new Client({ apiUrl, apiKey: operatorsKey });
+const once = new Client({ apiUrl, apiKey, callerOptions: { maxRetries: 0 } });
 
 const A = "shop";
 const say = (text) => ({ messages: [{ role: "user", content: text }] });
@@ -57,6 +61,53 @@ const scenarios = {
     assert.equal((await client.assistants.get(found.assistant_id)).name, found.name);
     assert.ok((await client.assistants.getSchemas(A)).input_schema.properties.messages);
     assert.ok((await client.assistants.getGraph(A)).nodes.length > 2);
+  },
+
+  async versions() {
+    const made = await operator.assistants.create({ graphId: A, name: "Tried", metadata: { room: crypto.randomUUID() } });
+    const which = made.assistant_id;
+    await refused(403, once.assistants.update(which, { name: "Mine" }));
+    const changed = await operator.assistants.update(which, { name: "Tried twice", config: { tags: ["b"] } });
+    assert.deepEqual([made.version, changed.version], [1, 2]);
+    assert.deepEqual((await operator.assistants.getVersions(which)).map((each) => each.version), [2, 1]);
+    assert.equal((await operator.assistants.setLatest(which, 1)).name, "Tried");
+    assert.equal(await client.assistants.count({ metadata: made.metadata }), 1);
+    assert.deepEqual(await operator.assistants.getSubgraphs(which), {});
+    assert.equal((await client.runs.wait(null, which, { input: HELLO })).messages.at(-1).type, "ai");
+    await operator.assistants.delete(which);
+    await refused(404, once.assistants.get(which));
+  },
+
+  async crons() {
+    const { thread_id } = await client.threads.create();
+    const made = await client.crons.createForThread(thread_id, A, { schedule: "0 9 * * 1-5", input: HELLO });
+    const other = await client.crons.create(A, { schedule: "0 9 1 1 *", input: HELLO, timezone: "Asia/Shanghai" });
+    const found = await client.crons.search({ threadId: thread_id });
+    assert.deepEqual(found.map((each) => each.cron_id), [made.cron_id]);
+    assert.equal(other.next_run_date.slice(5, 16), "01-01T01:00");
+    assert.equal((await client.crons.update(made.cron_id, { enabled: false })).next_run_date, null);
+    assert.equal(await stranger.crons.count(), 0);
+    await refused(404, stranger.crons.delete(made.cron_id));
+    for (const each of [made, other]) await client.crons.delete(each.cron_id);
+    assert.equal(await client.crons.count({ threadId: thread_id }), 0);
+  },
+
+  async webhook() {
+    let tell;
+    const told = new Promise((resolve) => (tell = resolve));
+    const server = http.createServer(async (request, response) => {
+      let body = "";
+      for await (const chunk of request) body += chunk;
+      response.end("ok");
+      tell(JSON.parse(body));
+    });
+    await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const webhook = `http://127.0.0.1:${server.address().port}/hook`;
+    const run = await client.runs.create(null, A, { input: HELLO, webhook });
+    const message = await Promise.race([told, sleep(20_000)]);
+    server.close();
+    assert.deepEqual([message?.run_id, message?.status], [run.run_id, "success"]);
+    assert.equal(message.values.messages.at(-1).type, "ai");
   },
 
   async threads() {

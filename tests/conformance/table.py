@@ -17,6 +17,9 @@ Requests = Mapping[str, Iterable[tuple[str, str, int]]]
 
 TITLES = {
     "assistants": "search and read assistants, schemas, drawing",
+    "versions": "make, change, go back, retire an assistant; whoever may not gets 403",
+    "crons": "crons: make, find, pause, delete; a stranger gets nothing",
+    "webhook": "`webhook`: the end of a run is told",
     "threads": "create, change, find by metadata, count, delete; a stranger gets nothing",
     "stream": "stream in every mode",
     "drop": "the connection is cut: the client reconnects, each event exactly once",
@@ -46,8 +49,9 @@ NAMES = [
     (re.compile(r"\?.*"), ""),
     (re.compile(r"^/threads/[0-9a-f-]{36}"), "/threads/{t}"),
     (re.compile(r"/runs/[0-9a-f-]{36}"), "/runs/{r}"),
+    (re.compile(r"/runs/crons/[0-9a-f-]{36}"), "/runs/crons/{c}"),
     (re.compile(r"/state/[0-9a-f-]{36}"), "/state/{checkpoint}"),
-    (re.compile(r"^/assistants/(?!search)[^/]+"), "/assistants/{a}"),
+    (re.compile(r"^/assistants/(?!search|count)[^/]+"), "/assistants/{a}"),
 ]
 
 

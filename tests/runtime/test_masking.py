@@ -17,10 +17,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from pydantic import SecretStr
 from runtime import audit, decisions, ledger, masking, runs, seal
+from runtime.configuration import config_of
 from runtime.engine import Engine
 from runtime.masking import StreamMask, mask, masked
 from runtime.models import Assistant, AuditEvent, Message, Run, RunStatus, Thread, ToolState
-from runtime.runner import _config_of
 from runtime.tools import tool
 
 from apps.observability.logs import JSONFormatter
@@ -265,7 +265,7 @@ def test_a_programs_credentials_reach_its_graph_and_no_row(thread: Thread, engin
     fields: Any = {"config": {"configurable": {"api_key": KEY}}}
     run = runs.send_message(thread, thread.owner, "Hello", fields=fields)
     run.refresh_from_db()
-    assert _config_of(run)["configurable"]["api_key"] == KEY
+    assert config_of(run)["configurable"]["api_key"] == KEY
     engine.perform(str(run.pk))
     run.refresh_from_db()
 

@@ -15,7 +15,7 @@ from django.urls.resolvers import RoutePattern
 
 NOBODYS = "00000000-0000-4000-8000-000000000000"
 NAME = re.compile(r"<(?:\w+:)?(\w+)>")
-NUMBERED = ("_index", "key_id", "view_id", "rule_id", "change_id", "user_id")
+NUMBERED = ("_index", "key_id", "view_id", "rule_id", "change_id", "user_id", "version_id")
 
 # Where everybody may knock: pages to sign in, health without details, a choice of language and colours,
 # and what browsers have to report.

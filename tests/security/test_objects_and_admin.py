@@ -103,7 +103,7 @@ def test_31_another_persons_things(thread, worker, carol, signed_in):
     "a program's configuration names another thread, run or checkpoint than the address does",
     "left out",
     control="where a graph runs is ours to say",
-    without=patched("apps.chat.langgraph.starting.WHERE", set()),
+    without=patched("apps.chat.langgraph.inputs.WHERE", set()),
     held=["tone"],
     fallen=["checkpoint_map", "run_id", "thread_id", "tone"],
 )

@@ -7,16 +7,15 @@ between sending and saying so leaves one that is sent again when its lease is ov
 from __future__ import annotations
 
 import logging
-import random
-from datetime import timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
+from runtime.webhooks.http import Unsuccessful
+from runtime.webhooks.retries import LEASE, MAX_TRIES, delay
 
 from apps.approvals.notifications import mail, webhooks
-from apps.approvals.notifications.http import Unsuccessful
 from apps.approvals.notifications.models import (
     Channel,
     Delivery,
@@ -29,10 +28,6 @@ from apps.approvals.notifications.wanted import is_wanted
 
 logger = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=90)  # longer than any try can take
-DELAYS = (30, 120, 300, 900, 2400)  # seconds to the next try; a little over an hour in all
-MAX_TRIES = len(DELAYS) + 1
-JITTER = 0.2  # share of a delay: endpoints that come back are not met by all at once
 AT_ONCE_TO_ONE = 4  # attempts under way to one webhook
 TOGETHER = 1000  # in one message at most
 
@@ -150,8 +145,3 @@ def _ours(deliveries: list[Delivery]) -> QuerySet[Delivery]:
     for each in {delivery.tries for delivery in deliveries}:
         ours |= Q(pk__in=[delivery.pk for delivery in deliveries if delivery.tries == each], tries=each)
     return Delivery.objects.filter(ours, status=DeliveryStatus.SENDING)
-
-
-def delay(tries: int) -> timedelta:
-    """How long to wait after so many tries."""
-    return timedelta(seconds=DELAYS[tries - 1] * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311

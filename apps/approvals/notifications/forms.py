@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from runtime.webhooks import addresses
 
-from apps.approvals.notifications import addresses
 from apps.approvals.notifications.models import (
     CHOOSABLE,
     GroupPreference,

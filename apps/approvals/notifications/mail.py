@@ -13,8 +13,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
+from runtime.webhooks.http import Unsuccessful
 
-from apps.approvals.notifications.http import Unsuccessful
 from apps.approvals.notifications.models import Delivery, Preference
 from apps.approvals.notifications.wording import absolute, notices_of, queue_url
 

@@ -14,9 +14,10 @@ from django.conf import settings
 from django.utils import translation
 from django.utils.translation import gettext as _
 from runtime import seal
+from runtime.webhooks import http
+from runtime.webhooks.http import Unsuccessful
+from runtime.webhooks.signing import signed
 
-from apps.approvals.notifications import http
-from apps.approvals.notifications.http import Unsuccessful
 from apps.approvals.notifications.models import Delivery, WebhookEndpoint
 from apps.approvals.notifications.wording import Notice, notices_of, queue_url
 
@@ -35,7 +36,7 @@ def send(deliveries: list[Delivery]) -> int:
         raise Unsuccessful(str(problem), is_final=True) from problem
     if endpoint.format == Format.GENERIC:
         body = encoded(payload(deliveries[0]))
-        return http.post(endpoint.url, body, signed(deliveries[0], body, secret))[0]
+        return http.post(endpoint.url, body, signed(deliveries[0].pk, body, secret))[0]
     with translation.override(settings.LANGUAGE_CODE):
         url, message = _FORMATS[endpoint.format](endpoint.url, secret, text_of(deliveries))
     status, answer = http.post(url, encoded(message), {})
@@ -69,16 +70,6 @@ def _facts(notice: Notice) -> dict[str, Any]:
         "expires_at": request.expires_at.isoformat() if request.expires_at else None,
         "url": notice.url,
     }
-
-
-def signed(delivery: Delivery, body: bytes, secret: str) -> dict[str, str]:
-    """The receiver holds HMAC-SHA256 of "<timestamp>.<body>" against the signature, and keeps the ids it has seen."""
-    timestamp = str(int(time.time()))
-    headers = {"Countersign-Delivery": str(delivery.pk), "Countersign-Timestamp": timestamp}
-    if secret:
-        digest = hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-        headers["Countersign-Signature"] = f"sha256={digest}"
-    return headers
 
 
 def text_of(deliveries: list[Delivery]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -43,9 +44,24 @@ class Search(BaseModel):
     select: list[str] | None = None
 
 
-class AssistantSearch(Search):
+class AssistantFilter(BaseModel):
+    metadata: Json | None = None
     graph_id: str | None = None
     name: str | None = None
+
+
+class AssistantSearch(Search, AssistantFilter):
+    pass
+
+
+class AssistantVersions(BaseModel):
+    metadata: Json | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class AssistantLatest(BaseModel):
+    version: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class ThreadFilter(BaseModel):
@@ -116,6 +132,21 @@ class Config(BaseModel):
     configurable: Json | None = None
 
 
+class AssistantPatch(BaseModel):
+    graph_id: Annotated[str, Field(max_length=100)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    description: Annotated[str, Field(max_length=2000)] | None = None
+    config: Config | None = None
+    context: Json | None = None
+    metadata: Json | None = None
+
+
+class AssistantCreate(AssistantPatch):
+    graph_id: Annotated[str, Field(max_length=100)]
+    assistant_id: UUID | None = None
+    if_exists: Literal["raise", "do_nothing"] = "raise"
+
+
 Label = Annotated[str, Field(max_length=100)]
 Namespace = Annotated[list[Label], Field(max_length=10)]
 
@@ -179,3 +210,43 @@ class RunsCancel(BaseModel):
 
 class RunBatch(RootModel[Annotated[list[RunCreate], Field(min_length=1, max_length=50)]]):
     """Each on a thread of its own."""
+
+
+class CronFields(BaseModel):
+    """Its schedule, and what it begins."""
+
+    schedule: Annotated[str, Field(max_length=200)] | None = None
+    timezone: Annotated[str, Field(max_length=64)] | None = None
+    end_time: datetime | None = None
+    enabled: bool | None = None
+    on_run_completed: Literal["delete", "keep"] | None = None
+    input: Any = None
+    config: Config | None = None
+    context: Json | None = None
+    metadata: Json | None = None
+    webhook: str | None = None
+    interrupt_before: Any = None
+    interrupt_after: Any = None
+    stream_mode: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_known)] | None = None
+    stream_subgraphs: bool | None = None
+    multitask_strategy: Literal["enqueue", "reject", "interrupt", "rollback"] | None = None
+    durability: Literal["sync", "async", "exit"] | None = None
+
+
+class CronPatch(CronFields):
+    pass
+
+
+class CronCreate(CronFields):
+    assistant_id: str
+    schedule: Annotated[str, Field(max_length=200)]
+
+
+class CronCount(BaseModel):
+    assistant_id: str | None = None
+    thread_id: UUID | None = None
+    metadata: Json | None = None
+
+
+class CronSearch(CronCount, Search):
+    enabled: bool | None = None

@@ -22,6 +22,7 @@ Body = TypeVar("Body", bound=BaseModel)
 View = Callable[..., HttpResponseBase]
 
 MINIMAL = "return=minimal"
+_SCOPES = "_scopes"  # where a view keeps for whom it is
 
 # What clients look for in the text of a refusal.
 BUSY = "Thread is already running a task."
@@ -36,7 +37,7 @@ class Problem(Exception):
 
 
 class ApiRequest(HttpRequest):
-    """A request of somebody who may chat."""
+    """A request of somebody who may what its view is for."""
 
     user: User
 
@@ -47,8 +48,8 @@ def route(**views: View) -> View:
     @csrf_exempt  # the door asks those for the token who come with a session
     def answer(request: ApiRequest, **where: str) -> HttpResponseBase:
         try:
-            caller_of(request, Scope.CHAT)
             view = views.get(request.method or "")
+            _let_in(request, *([view] if view else views.values()))
             if view is None:
                 return told(_("This address takes %(methods)s.") % {"methods": ", ".join(views)}, 405)
             return view(request, **{name: _id(name, text) for name, text in where.items()})
@@ -64,6 +65,24 @@ def route(**views: View) -> View:
             return told(_("The body is too large."), 413)
 
     return answer
+
+
+def open_to(*scopes: Scope) -> Callable[[View], View]:
+    """The view is for those who may what any of these stands for. Without this: for those who may chat."""
+
+    def mark(view: View) -> View:
+        setattr(view, _SCOPES, scopes)
+        return view
+
+    return mark
+
+
+def _let_in(request: HttpRequest, *views: View) -> None:
+    """Raises Refusal for whoever may call none of them."""
+    known = caller_of(request)
+    scopes = [scope for view in views for scope in getattr(view, _SCOPES, (Scope.CHAT,))]
+    if not any(known.may(scope) for scope in scopes):
+        known.require(scopes[0])
 
 
 def told(detail: str, status: int) -> JsonResponse:
@@ -84,7 +103,7 @@ def caller(request: HttpRequest) -> Caller:
 
 def _id(name: str, text: str) -> UUID | str:
     """An assistant may be named by its graph, a checkpoint by whatever made it."""
-    return text if name in ("assistant_id", "checkpoint_id", "rest") else uuid_of(text)
+    return text if name in ("assistant_id", "checkpoint_id", "namespace", "rest") else uuid_of(text)
 
 
 def uuid_of(text: str) -> UUID:

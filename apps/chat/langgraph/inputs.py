@@ -9,9 +9,21 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 from runtime.exceptions import MessageTooLong
 
+from apps.chat.langgraph.bodies import Config
 from apps.chat.langgraph.http import Problem
 
 Json = dict[str, Any]
+
+WHERE = {
+    "thread_id",
+    "run_id",
+    "checkpoint_id",
+    "checkpoint_ns",
+    "checkpoint_map",
+    "assistant_id",
+    "graph_id",
+}
+"""Keys of a configuration that say where a graph runs: ours to say."""
 
 ROLES = {"human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system"}
 OURS = {"tool"}  # what a call came to is in the ledger, whatever a client believes: passed over
@@ -62,3 +74,13 @@ def _is_content(content: Any) -> bool:
     if isinstance(content, str):
         return True
     return isinstance(content, list) and all(isinstance(part, str | dict) for part in content)
+
+
+def config(given: Config) -> Json:
+    """Without what says where a graph runs."""
+    kept = given.model_dump(exclude_none=True)
+    configurable = kept.get("configurable", {})
+    kept["configurable"] = {
+        name: value for name, value in configurable.items() if name not in WHERE and not name.startswith("__")
+    }
+    return kept

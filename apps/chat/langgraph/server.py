@@ -18,7 +18,7 @@ def info(request: ApiRequest) -> HttpResponse:
         {
             "version": VERSION,
             "langgraph_py_version": version("langgraph"),
-            "flags": {"assistants": True, "crons": False, "langsmith": False, "strict_resume": True},
+            "flags": {"assistants": True, "crons": True, "langsmith": False, "strict_resume": True},
             "host": {"kind": "self-hosted", **host},
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Case, CharField, OuterRef, Q, QuerySet, Subquery, Value, When
-from runtime.models import ACTIVE, Assistant, Run, RunStatus, Thread, ThreadState
+from runtime.models import ACTIVE, Assistant, AssistantVersion, Cron, Run, RunStatus, Thread, ThreadState
 
 Row = dict[str, Any]
 
@@ -21,15 +21,30 @@ STATUS = {
 def of_assistant(assistant: Assistant) -> Row:
     return {
         "assistant_id": str(assistant.pk),
-        "graph_id": assistant.graph_id,
-        "config": assistant.config,
-        "context": {},
-        "metadata": {"created_by": "system", **assistant.metadata},
-        "name": assistant.name,
-        "description": assistant.description,
-        "version": 1,
+        **_said_by(assistant),
+        "version": assistant.version,
         "created_at": assistant.created_at.isoformat(),
         "updated_at": assistant.updated_at.isoformat(),
+    }
+
+
+def of_version(version: AssistantVersion) -> Row:
+    return {
+        "assistant_id": str(version.assistant_id),
+        **_said_by(version),
+        "version": version.number,
+        "created_at": version.created_at.isoformat(),
+    }
+
+
+def _said_by(row: Assistant | AssistantVersion) -> Row:
+    return {
+        "graph_id": row.graph_id,
+        "config": row.config,
+        "context": row.context,
+        "metadata": {"created_by": "system", **row.metadata},
+        "name": row.name,
+        "description": row.description,
     }
 
 
@@ -131,3 +146,22 @@ def outcome(run: Run, state: ThreadState | None) -> Any:
 
 def error_of(run: Run) -> Row:
     return {"error": run.error_type or "Error", "message": run.error}
+
+
+def of_cron(cron: Cron) -> Row:
+    return {
+        "cron_id": str(cron.pk),
+        "assistant_id": str(cron.assistant_id),
+        "thread_id": str(cron.thread_id) if cron.thread_id else None,
+        "on_run_completed": None if cron.thread_id else cron.on_run_completed,
+        "end_time": cron.end_time.isoformat() if cron.end_time else None,
+        "schedule": cron.schedule,
+        "timezone": cron.timezone or None,
+        "created_at": cron.created_at.isoformat(),
+        "updated_at": cron.updated_at.isoformat(),
+        "payload": {"assistant_id": str(cron.assistant_id), **cron.payload},
+        "user_id": str(cron.owner_id),
+        "next_run_date": cron.next_run_at.isoformat() if cron.next_run_at else None,
+        "metadata": cron.metadata,
+        "enabled": cron.is_enabled,
+    }

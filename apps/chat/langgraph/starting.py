@@ -16,22 +16,12 @@ from runtime.models import Assistant, Run, Thread
 from runtime.schemas import RunFields
 
 from apps.chat.assistants import named
-from apps.chat.langgraph import answers, inputs, states, threads
-from apps.chat.langgraph.bodies import Command, Config, RunCreate
+from apps.chat.langgraph import answers, inputs, states, threads, webhooks
+from apps.chat.langgraph.bodies import Command, RunCreate
 from apps.chat.langgraph.http import Problem
 
 END = "__end__"
 INVALID = "Invalid assistant."  # what clients look for in the text
-WHERE = {
-    "thread_id",
-    "run_id",
-    "checkpoint_id",
-    "checkpoint_ns",
-    "checkpoint_map",
-    "assistant_id",
-    "graph_id",
-}
-"""Keys of a configuration that say where a graph runs: ours to say."""
 
 
 def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
@@ -61,6 +51,13 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
         )
 
 
+def check(body: RunCreate) -> None:
+    """Raises Problem for what no run can be begun with, whenever it is tried."""
+    _refuse_unsupported(body)
+    if _input(body) is None:
+        raise Problem(_("There is nothing to run: send input, or a command."))
+
+
 def _input(body: RunCreate) -> dict[str, Any] | None:
     if body.input is None:
         return None
@@ -83,7 +80,9 @@ def _begin_from(thread: Thread, body: RunCreate, fields: RunFields) -> bool:
 def _refuse_unsupported(body: RunCreate) -> None:
     if body.interrupt_before or body.interrupt_after:
         raise Problem(_("A breakpoint asks nobody anything. Call interrupt() in a node instead."))
-    threads.refuse_unsupported(body, "after_seconds", "webhook")
+    threads.refuse_unsupported(body, "after_seconds")
+    if body.webhook is not None:
+        webhooks.check(body.webhook)
     if body.context is not None and body.config and body.config.configurable:
         raise Problem(_("Send either context or config.configurable, not both."), 400)
 
@@ -141,19 +140,12 @@ def _fields(body: RunCreate, *, is_stateless: bool) -> RunFields:
     }
     if body.durability:
         fields["options"]["durability"] = body.durability
+    if body.webhook is not None:
+        fields["webhook"] = body.webhook
     if body.metadata:
         fields["metadata"] = body.metadata
     if body.context is not None:
         fields["context"] = body.context
     if body.config is not None:
-        fields["config"] = _config(body.config)
+        fields["config"] = inputs.config(body.config)
     return fields
-
-
-def _config(config: Config) -> dict[str, Any]:
-    kept = config.model_dump(exclude_none=True)
-    given = kept.get("configurable", {})
-    kept["configurable"] = {
-        name: value for name, value in given.items() if name not in WHERE and not name.startswith("__")
-    }
-    return kept

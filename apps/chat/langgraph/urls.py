@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from apps.chat.langgraph import assistants, runs, server, states, store, threads
+from apps.chat.langgraph import assistants, crons, runs, server, states, store, threads
 from apps.chat.langgraph.http import route
 from apps.chat.langgraph.protocol import views as protocol
 
@@ -15,8 +15,14 @@ R = f"{T}/runs/<str:run_id>"
 urlpatterns: list[URLPattern] = [
     path("ok", server.ok),
     path("info", route(GET=server.info)),
+    path("assistants", route(POST=assistants.create)),
     path("assistants/search", route(POST=assistants.search)),
-    path(A, route(GET=assistants.show)),
+    path("assistants/count", route(POST=assistants.count)),
+    path(A, route(GET=assistants.show, PATCH=assistants.change, DELETE=assistants.delete)),
+    path(f"{A}/versions", route(POST=assistants.versions)),
+    path(f"{A}/latest", route(POST=assistants.latest)),
+    path(f"{A}/subgraphs", route(GET=assistants.subgraphs)),
+    path(f"{A}/subgraphs/<str:namespace>", route(GET=assistants.subgraphs)),
     path(f"{A}/schemas", route(GET=assistants.schemas)),
     path(f"{A}/graph", route(GET=assistants.graph)),
     path("threads", route(POST=threads.create)),
@@ -35,6 +41,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{T}/runs", route(GET=runs.index, POST=runs.create)),
     path(f"{T}/runs/stream", route(POST=runs.create_and_stream)),
     path(f"{T}/runs/wait", route(POST=runs.create_and_wait)),
+    path(f"{T}/runs/crons", route(POST=crons.create)),
     path(R, route(GET=runs.show, DELETE=runs.delete)),
     path(f"{R}/cancel", route(POST=runs.cancel)),
     path(f"{R}/join", route(GET=runs.join)),
@@ -44,6 +51,10 @@ urlpatterns: list[URLPattern] = [
     path("runs/wait", route(POST=runs.create_and_wait)),
     path("runs/cancel", route(POST=runs.cancel_many)),
     path("runs/batch", route(POST=runs.create_batch)),
+    path("runs/crons", route(POST=crons.create)),
+    path("runs/crons/search", route(POST=crons.search)),
+    path("runs/crons/count", route(POST=crons.count)),
+    path("runs/crons/<str:cron_id>", route(PATCH=crons.change, DELETE=crons.delete)),
     path("store/items", route(GET=store.show, PUT=store.put, DELETE=store.delete)),
     path("store/items/search", route(POST=store.search)),
     path("store/namespaces", route(POST=store.namespaces)),

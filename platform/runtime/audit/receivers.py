@@ -29,7 +29,17 @@ from runtime.audit import chain
 from runtime.audit.following import follow
 from runtime.audit.record import append, kind_of
 from runtime.audit.verify_export import Broken
-from runtime.models import Budget, ModelPrice, Run, RunStatus, Thread, ToolCall, ToolState
+from runtime.models import (
+    Assistant,
+    Budget,
+    Cron,
+    ModelPrice,
+    Run,
+    RunStatus,
+    Thread,
+    ToolCall,
+    ToolState,
+)
 from runtime.retention import threads_expiring
 
 logger = logging.getLogger(__name__)
@@ -69,6 +79,15 @@ def follow_people() -> None:
 def follow_money() -> None:
     follow(Budget)
     follow(ModelPrice)
+
+
+def follow_what_is_run() -> None:
+    follow(Assistant, exclude=("description_of_graph",), hidden=("sealed",))
+    follow(
+        Cron,
+        exclude=("next_run_at", "problem"),
+        hidden=("payload", "metadata", "sealed", "sealed_webhook"),
+    )
 
 
 # Tool calls and runs

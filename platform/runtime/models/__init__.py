@@ -8,9 +8,11 @@ string.
 """
 
 from runtime.audit.models import AuditEvent
-from runtime.models.assistants import Assistant, assistant_id_for
+from runtime.models.assistants import Assistant, AssistantVersion, assistant_id_for
 from runtime.models.budgets import Budget, ModelPrice, Period, Reservation, Spending
+from runtime.models.crons import Cron, CronTurn
 from runtime.models.request_keys import RequestKey
+from runtime.models.run_webhooks import RunWebhook, RunWebhookAttempt, WebhookStatus
 from runtime.models.runs import ACTIVE, Run, RunQueue, RunStatus
 from runtime.models.states import ThreadState
 from runtime.models.store_items import StoreItem
@@ -31,9 +33,12 @@ __all__ = [
     "TOOL_TRANSITIONS",
     "UNSETTLED",
     "Assistant",
+    "AssistantVersion",
     "AuditEvent",
     "Budget",
     "CallKind",
+    "Cron",
+    "CronTurn",
     "Effect",
     "Message",
     "ModelPrice",
@@ -44,12 +49,15 @@ __all__ = [
     "Run",
     "RunQueue",
     "RunStatus",
+    "RunWebhook",
+    "RunWebhookAttempt",
     "Spending",
     "StoreItem",
     "Thread",
     "ThreadState",
     "ToolCall",
     "ToolState",
+    "WebhookStatus",
     "assistant_id_for",
     "message_key",
 ]

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from runtime import signals
 from runtime.exceptions import LeaseLost
-from runtime.models.assistants import Assistant
+from runtime.models.assistants import Assistant, AssistantVersion
 from runtime.models.tool_calls import HOLDS_INPUT, ToolCall
 from runtime.postgresql.returning import update_one
 from runtime.schemas import Usage
@@ -106,6 +106,15 @@ class Run(models.Model):
         "runtime.Thread", models.CASCADE, related_name="runs", verbose_name=_("thread")
     )
     assistant = models.ForeignKey(Assistant, models.PROTECT, related_name="runs", verbose_name=_("assistant"))
+    version = models.ForeignKey(
+        AssistantVersion,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="runs",
+        verbose_name=_("version"),
+    )
+    """Of the assistant, when the run was begun: it is performed as that says, however often it is taken up."""
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="runs", verbose_name=_("requester")
     )
@@ -222,7 +231,7 @@ class Run(models.Model):
                 claimed = cursor.rowcount
         except IntegrityError:  # another run of the thread began at the same instant
             return None
-        return cls.objects.select_related("assistant").get(pk=run_id) if claimed else None
+        return cls.objects.select_related("assistant", "version").get(pk=run_id) if claimed else None
 
     @transaction.atomic(savepoint=False)
     def advance(self, to: str, *, among: Q | None = None, **fields: Any) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from django.db.models.functions import Now
+from runtime.webhooks import http
 
-from apps.approvals.notifications import delivery, http
+from apps.approvals.notifications import delivery
 from apps.approvals.notifications.models import Delivery, WebhookEndpoint
 from tests.support.receiver import Receiver
 

@@ -16,8 +16,9 @@ import pytest
 from django.db import connections
 from django.db.models.functions import Now
 from runtime import decisions as port
+from runtime.webhooks import addresses, http, retries
 
-from apps.approvals.notifications import addresses, delivery, http
+from apps.approvals.notifications import delivery
 from apps.approvals.notifications.models import Delivery, DeliveryAttempt
 from tests.approvals.conftest import page_of
 from tests.approvals.notifications.conftest import let_come_due, perform_due
@@ -140,7 +141,7 @@ def test_an_endpoint_that_fails_is_retried_and_then_given_up(alice, waiting, end
     waiting(alice)
     waits = []
 
-    for _ in range(delivery.MAX_TRIES):
+    for _ in range(retries.MAX_TRIES):
         let_come_due()
         perform_due()
         row = Delivery.objects.annotate(now=Now()).get()
@@ -149,9 +150,9 @@ def test_an_endpoint_that_fails_is_retried_and_then_given_up(alice, waiting, end
     assert row.status == "failed"
     assert row.error == "It answered with the status 503."
     tries = DeliveryAttempt.objects.order_by("started_at")
-    assert [(each.outcome, each.http_status) for each in tries] == [("failed", 503)] * delivery.MAX_TRIES
+    assert [(each.outcome, each.http_status) for each in tries] == [("failed", 503)] * retries.MAX_TRIES
     assert all(each.ended_at >= each.started_at for each in tries)
-    for wait, planned in zip(waits, delivery.DELAYS, strict=False):
+    for wait, planned in zip(waits, retries.DELAYS, strict=False):
         assert 0.8 * planned - 5 < wait < 1.2 * planned + 5
     let_come_due()
     assert perform_due() == []

@@ -35,6 +35,9 @@ class Command(BaseCommand):
             defaults={"graph_id": graph, **given},
             create_defaults={"graph_id": graph, "name": graph, **given},
         )
+        if assistant.retired_at is not None:
+            assistant.is_active, assistant.retired_at = True, None
+            assistant.save()
         self.stdout.write(f"{'Added' if is_new else 'Changed'} assistant {assistant.name} ({assistant.pk}).")
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import httpcore
 from django.utils.translation import gettext as _
 
-from apps.approvals.notifications import addresses
+from runtime.webhooks import addresses
+from runtime.webhooks.addresses import Inside
 
 TIME_LIMIT = 10.0  # seconds, all of it: connecting, sending, the answer
 ANSWER_LIMIT = 64 * 1024  # bytes that are read of an answer
@@ -29,11 +30,11 @@ class Unsuccessful(Exception):
         self.is_final = is_final
 
 
-def post(url: str, body: bytes, headers: Headers) -> tuple[int, bytes]:
+def post(url: str, body: bytes, headers: Headers, inside: Inside = Inside.NOTIFICATIONS) -> tuple[int, bytes]:
     """The status, always 2xx, and the beginning of the answer. Raises Unsuccessful, for a redirect too."""
-    network = GuardedNetwork(time.monotonic() + TIME_LIMIT)
+    network = GuardedNetwork(time.monotonic() + TIME_LIMIT, inside)
     try:
-        addresses.check_url(url)
+        addresses.check_url(url, inside)
         with httpcore.ConnectionPool(ssl_context=_tls(), network_backend=network) as pool:
             return _post(pool, url, body, headers)
     except addresses.Refused as refused:
@@ -82,8 +83,9 @@ def _tls() -> ssl.SSLContext:
 class GuardedNetwork(httpcore.NetworkBackend):
     """Connects only to addresses that were looked at, and lets nothing outlast the deadline."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, inside: Inside) -> None:
         self._deadline = deadline
+        self._inside = inside
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -95,7 +97,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failed: Exception = OSError(host)
-        for address in addresses.resolve(host, port):
+        for address in addresses.resolve(host, port, self._inside):
             try:
                 stream = self._inner.connect_tcp(address, port, _left(self._deadline), local_address)
                 return BoundedStream(stream, self._deadline)

@@ -1,4 +1,4 @@
-"""Which addresses a webhook may go to: what an administrator types must not reach into our own network.
+"""Which addresses a webhook may go to: what somebody types must not reach into our own network.
 
 Looked at twice: as it is typed, and at the connection, after the name was resolved, on the very address that is
 then connected to. A name that answers differently the second time gains nothing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -23,11 +24,25 @@ NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGN
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
+class Inside(StrEnum):
+    """Which setting names the hosts that are allowed although they are internal."""
+
+    NOTIFICATIONS = "WEBHOOK_INTERNAL_HOSTS"
+    RUNS = "RUN_WEBHOOK_HOSTS"
+
+
+# As an administrator sets them.
+_VARIABLES = {
+    Inside.NOTIFICATIONS: "COUNTERSIGN_WEBHOOK_HOSTS",
+    Inside.RUNS: "COUNTERSIGN_RUN_WEBHOOK_HOSTS",
+}
+
+
 class Refused(Exception):
     """The address may not be called. The text says why."""
 
 
-def check_url(url: str) -> None:
+def check_url(url: str, inside: Inside = Inside.NOTIFICATIONS) -> None:
     """Raises Refused for an address that may not be stored. Resolves nothing."""
     if UNSAFE.search(url):
         raise Refused(_("The address holds blanks or characters that don't belong there."))
@@ -40,30 +55,30 @@ def check_url(url: str) -> None:
         raise Refused(_("This is no address such as https://example.com/hook."))
     if parts.username is not None or parts.password is not None:
         raise Refused(_("A name or password in the address is not accepted."))
-    if is_named(host):
+    if is_named(host, inside):
         return
     if parts.scheme != "https":
         raise Refused(_("The address must begin with https://."))
-    _check_host(host)
+    _check_host(host, inside)
 
 
-def _check_host(host: str) -> None:
+def _check_host(host: str, inside: Inside) -> None:
     literal = _literal(host)
     if literal is None and NUMERIC.fullmatch(host):
         raise Refused(_("Write the host as a name, or as a plain IP address."))
     if literal is not None:
-        _check_address(literal)
+        _check_address(literal, inside)
     name = host.rstrip(".").lower()
     if literal is None and ("." not in name or name.endswith((".localhost", ".local", ".internal"))):
-        raise Refused(_internal())
+        raise Refused(_internal(inside))
 
 
-def is_named(host: str) -> bool:
-    """True for the hosts that a setting allows although they are internal."""
-    return host.rstrip(".").lower() in {name.lower() for name in settings.WEBHOOK_INTERNAL_HOSTS}
+def is_named(host: str, inside: Inside) -> bool:
+    """True for the hosts that the setting allows although they are internal."""
+    return host.rstrip(".").lower() in {name.lower() for name in getattr(settings, inside.value)}
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int, inside: Inside) -> list[str]:
     """The addresses of the host that may be connected to. Raises Refused when one of them may not.
 
     One that is internal spoils all: which of them a connection took would be a matter of luck.
@@ -73,15 +88,15 @@ def resolve(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as error:
         raise OSError(_("The host %(host)s is not known.") % {"host": host}) from error
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    if not is_named(host):
+    if not is_named(host, inside):
         for address in addresses:
-            _check_address(ip_address(address.partition("%")[0]))
+            _check_address(ip_address(address.partition("%")[0]), inside)
     return addresses
 
 
-def _check_address(address: Address) -> None:
+def _check_address(address: Address, inside: Inside) -> None:
     if not is_public(address):
-        raise Refused(_internal())
+        raise Refused(_internal(inside))
 
 
 def is_public(address: Address) -> bool:
@@ -114,7 +129,7 @@ def _literal(host: str) -> Address | None:
         return None
 
 
-def _internal() -> str:
+def _internal(inside: Inside) -> str:
     return _(
-        "This address leads into an internal network. Name its host in COUNTERSIGN_WEBHOOK_HOSTS to allow it."
-    )
+        "This address leads into an internal network. An administrator can allow its host in %(setting)s."
+    ) % {"setting": _VARIABLES[inside]}
