@@ -22,3 +22,4 @@ from config.settings import *  # noqa: E402, F403
 PASSWORD_HASHERS = [f"django.contrib.auth.hashers.{name}PasswordHasher" for name in ("MD5", "PBKDF2")]
 SIGN_IN_RATE = ""  # all tests come from one address; those of the limit set it
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+WHITENOISE_AUTOREFRESH = True  # or each test client would list every static file anew

@@ -168,20 +168,21 @@ def eligible(rule: PolicyRule, requester_id: int) -> int:
     """How many people could approve under the rule."""
     asked = Q(groups=rule.approvers_id) if rule.approvers_id else Q(pk__in=[])
     asked |= Q(pk__in=rule.people.all())
-    return len(_with_right().filter(asked).exclude(pk=requester_id).values_list("pk").distinct())
+    return len(with_right().filter(asked).exclude(pk=requester_id).values_list("pk").distinct())
 
 
 def eligible_in(group: Group, requester_id: int) -> int:
-    return _with_right().filter(groups=group).exclude(pk=requester_id).values("pk").distinct().count()
+    return with_right().filter(groups=group).exclude(pk=requester_id).values("pk").distinct().count()
 
 
 def able_among(group_id: int | None, named: list[str], *, at_most: int) -> list[int]:
     """Keys of those who could decide, of a group's members and of people who are named."""
     asked = Q(pk__in=named) | (Q(groups=group_id) if group_id else Q(pk__in=[]))
-    return list(_with_right().filter(asked).values_list("pk", flat=True).distinct()[:at_most])
+    return list(with_right().filter(asked).values_list("pk", flat=True).distinct()[:at_most])
 
 
-def _with_right() -> QuerySet[User]:
+def with_right() -> QuerySet[User]:
+    """The active people who may decide at all."""
     return User.objects.filter(_may_decide(), is_active=True)
 
 

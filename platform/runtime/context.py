@@ -37,6 +37,8 @@ class RunContext:
     meter: Meter = field(init=False)
     """Of its model calls."""
     locks: dict[Hashable, asyncio.Lock] = field(default_factory=dict)
+    counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One step of the run's progress is written and told at a time: it never goes back."""
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.run)

@@ -15,12 +15,18 @@ from runtime.schemas import RunProgress
 
 async def begin(total: int) -> None:
     """So many steps are to come. Said again, by a worker that took the run over, it forgets none that is done."""
-    await in_database(_count, current_run.get().run, None, total)
+    await _counted(None, total)
 
 
 async def count(step: str, total: int) -> None:
     """This step of so many is done. Each counts once, however often its node runs; side by side they may."""
-    await in_database(_count, current_run.get().run, step, total)
+    await _counted(step, total)
+
+
+async def _counted(step: str | None, total: int) -> None:
+    context = current_run.get()
+    async with context.counting:
+        await in_database(_count, context.run, step, total)
 
 
 @transaction.atomic

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_its_progress_is_what_can_be_counted(alices_program: Program, worker: Wo
         "messages": 1,
         "fraction": None,
     }
-    run.finish(RunStatus.SUCCESS, tokens=(3, 4))
+    run.finish(RunStatus.SUCCESS, usage={"tokens": (3, 4), "cost": Decimal(0), "calls": []})
     task = alices_program.get(f"/tasks/{run.pk}").json()
     assert (task["status"], task["result"], task["progress"]["fraction"]) == ("success", "Let me see", 1.0)
     assert task["usage"] == {"input_tokens": 3, "output_tokens": 4}
