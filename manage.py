@@ -15,7 +15,7 @@ def main() -> None:
     is_bare = sys.prefix == sys.base_prefix and (VENV / "bin" / "python").exists()
     if is_bare:  # ./manage.py and python3 manage.py do what they look like, without activating anything
         os.execv(VENV / "bin" / "python", [str(VENV / "bin" / "python"), *sys.argv])  # noqa: S606
-    # Position 1: after the standard library's own `platform` could be shadowed by nothing of ours.
+    # Position 1: the script's own folder stays first.
     sys.path.insert(1, str(ROOT / "platform"))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured

@@ -27,7 +27,7 @@ MAY_CHANGE = "runtime.change_assistant"
 
 
 class AssistantAdmin(ReadOnlyAdmin):
-    """Operators may change how an assistant presents itself; which graph it runs is code."""
+    """Operators may change how an assistant presents itself."""
 
     form = AssistantForm
     list_display = ("name", "graph_id", "version", "is_active", "retired_at", "updated_at")

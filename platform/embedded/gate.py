@@ -15,8 +15,8 @@ PRELOADED = {
         "config.server",
         "config.asgi",
         "config.urls",
-    ),  # the first installs the reactor that all of Twisted takes
-    "worker": ("config.asgi", "runtime.worker"),
+    ),  # config.server first: it installs Twisted's reactor
+    "worker": ("config.asgi", "runtime.worker"),  # config.asgi sets Django up
 }
 
 

@@ -20,7 +20,7 @@ from embedded.supervisor import Supervisor
 from embedded.valkey import Valkey
 
 WORKER_QUEUE = "interactive"
-JOBS_QUEUE = "maintenance"  # notifications
+JOBS_QUEUE = "maintenance"  # notifications, webhooks of runs
 BATCH_QUEUE = "batch"  # runs that nobody waits for
 FOLLOWING = {"notifier", "batches"}  # parts of /health that followers answer for
 HEALTHY_WITHIN = 30.0  # seconds until /health is all green

@@ -1,4 +1,4 @@
-"""The one door for changing assistants: what programs and the admin change makes a version, and is audited."""
+"""What programs, commands and the admin's buttons do to an assistant. Each change is a version, and audited."""
 
 from __future__ import annotations
 
@@ -50,6 +50,19 @@ def change(assistant_id: UUID, said: Said) -> Assistant:
     _say(assistant, said)
     assistant.save()
     return assistant
+
+
+@transaction.atomic
+def offer(assistant_id: UUID, said: Said) -> tuple[Assistant, bool]:
+    """Makes it, or changes what is said and takes it back into use; whether it is new. Raises BadAssistant."""
+    known = Assistant.objects.select_for_update().filter(pk=assistant_id).first()
+    if known is None:
+        return create(assistant_id, said), True
+    _say(known, said)
+    if known.retired_at is not None:
+        known.is_active, known.retired_at = True, None
+    known.save()
+    return known, False
 
 
 @transaction.atomic

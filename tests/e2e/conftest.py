@@ -17,7 +17,7 @@ from tests.support import product as products
 from tests.support.demo import DemoModel
 from tests.support.product import Product
 
-BY = 0.7  # of all other files: the last browser test has begun
+BY = 0.7  # the last browser file begins when this share of the others has
 Files = list[list[pytest.Item]]
 SignIn = Callable[..., Page]
 

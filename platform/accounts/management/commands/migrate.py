@@ -25,6 +25,6 @@ def refuse_half(using: str) -> None:
         replaced = set(migration.replaces)
         if replaced & applied and not replaced <= applied:
             raise CommandError(
-                f"The tables of {app} are from a version before this one's first. Migrate with the newest version "
-                "that has the old migrations (see CHANGELOG.md), then with this one. Nothing was changed."
+                f"The tables of {app} come from an older checkout whose migrations were only partly applied. "
+                "Check out commit 43e61e2, run `./manage.py migrate`, come back and run it again. Nothing was changed."
             )

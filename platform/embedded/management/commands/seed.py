@@ -11,7 +11,7 @@ from embedded.seed import seed
 
 
 class Command(BaseCommand):
-    help = "Make the shop's assistant and its rules where they are missing. Nothing that exists is changed."
+    help = "Make the assistants and the shop's rules where they are missing. Nothing that exists is changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from runtime.models import Assistant, assistant_id_for
+from runtime import assistants
+from runtime.exceptions import BadAssistant
+from runtime.models import assistant_id_for
 
 
 class Command(BaseCommand):
@@ -27,17 +29,15 @@ class Command(BaseCommand):
                 f"No graph is registered as {graph!r}. Registered: {known}. See COUNTERSIGN_GRAPHS."
             )
         _try(graph)
-        given = {
-            key: value for key, value in (("name", name), ("description", description)) if value is not None
-        }
-        assistant, is_new = Assistant.objects.update_or_create(
-            pk=assistant_id_for(graph),
-            defaults={"graph_id": graph, **given},
-            create_defaults={"graph_id": graph, "name": graph, **given},
-        )
-        if assistant.retired_at is not None:
-            assistant.is_active, assistant.retired_at = True, None
-            assistant.save()
+        said: assistants.Said = {"graph_id": graph}
+        if name is not None:
+            said["name"] = name
+        if description is not None:
+            said["description"] = description
+        try:
+            assistant, is_new = assistants.offer(assistant_id_for(graph), said)
+        except BadAssistant as refusal:
+            raise CommandError(str(refusal)) from refusal
         self.stdout.write(f"{'Added' if is_new else 'Changed'} assistant {assistant.name} ({assistant.pk}).")
 
 

@@ -10,7 +10,10 @@ from runtime import runs
 
 
 class Command(BaseCommand):
-    help = "Take runs back from dead workers and wake workers for runs that Redis forgot. Workers do it every 2 s."
+    help = (
+        "Take runs back from dead workers, wake workers for runs that Redis forgot, begin crons and send webhooks that "
+        "are due. Workers do it every 2 s."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object")
