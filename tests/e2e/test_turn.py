@@ -53,7 +53,7 @@ def last_answer(page: Page) -> Locator:
 def test_alice_asks_bob_approves_and_the_open_page_goes_on(
     sign_in: SignIn, product: Product, alice: User, bob: User, order: Order
 ) -> None:
-    chat, admin = sign_in(alice), sign_in(bob)
+    chat, admin = sign_in(alice, by_form=True), sign_in(bob, by_form=True)
     ask_for_refund(chat)
     assert Refund.objects.count() == 0
 

@@ -33,8 +33,9 @@ CHROMIUM_FLAGS = [
 
 
 def chromium() -> str | None:
-    """The browser's path; None when the machine has none."""
-    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    """The browser's path; None when the machine has none. The one without a window of its own takes half of the CPU."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 class Web:
