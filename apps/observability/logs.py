@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runtime import masking
+from runtime.secret_kinds import open_from
+
+LONGEST = 4_000  # characters of each text of a line: anybody can make it long, by a path that is not there
+LONGEST_EXCEPTION = 32_000
 
 # What every line written in this context carries, such as request_id or user_id.
 log_context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
@@ -28,8 +32,22 @@ class JSONFormatter(logging.Formatter):
             **(log_context.get() or {}),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
+        line = _cut(line)
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = _cut(self.formatException(record.exc_info), LONGEST_EXCEPTION)
         return json.dumps(
-            masking.masked(line), ensure_ascii=False, default=lambda value: masking.mask(str(value))
+            masking.masked(line), ensure_ascii=False, default=lambda value: masking.mask(_cut(str(value)))
         )
+
+
+def _cut(value: Any, longest: int | None = None) -> Any:
+    """Without what is too long of its texts. They say so, and end before a secret that the cut would halve."""
+    if isinstance(value, dict):
+        return {key: _cut(each, longest) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cut(each, longest) for each in value]
+    if not isinstance(value, str) or len(value) <= (longest or LONGEST):
+        return value
+    head = value[: longest or LONGEST]
+    head = head[: open_from(head)]
+    return f"{head}… [{len(value) - len(head)} characters left out]"

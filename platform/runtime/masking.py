@@ -17,12 +17,13 @@ from typing import Any
 from accounts.seal import key
 
 from runtime import seal
-from runtime.secret_kinds import Found, found_in, is_plain, open_from
+from runtime.secret_kinds import Found, found_in, is_over, is_plain, open_from
 
 MARK = re.compile(r"\[masked:([a-z-]{1,20}):([a-p]{16})\]")
 _MARKED = "[masked:"
 # No digits: a mark must not look like a secret.
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+LOOKED_AT_EACH_TIME = 256  # characters that are held back and looked at again with each piece
 BEFORE = 24  # characters that went out and are looked at again: where a secret may have begun
 
 # Arguments and fields that hold secrets by their name, whatever these look like.
@@ -107,10 +108,8 @@ def _is_all_secret(text: str) -> bool:
 def _replaced(text: str, found: list[Found], values: Values | None, start: int = 0) -> str:
     """From `start` on; a secret that began before goes whole into its mark."""
     if _MARKED in text:
-        marks = [match.span() for match in MARK.finditer(text)]
-        found = [
-            each for each in found if not any(each.start < end and begin < each.end for begin, end in marks)
-        ]
+        marks = [Found(*match.span(), "mark") for match in MARK.finditer(text)]
+        found = [each for each in found if not is_over(each, marks)]
     parts, at = [], start
     for each in found:
         if each.end > at:
@@ -205,22 +204,36 @@ class StreamMask:
     def __init__(self) -> None:
         self._gone = ""  # the end of what went out
         self._held = ""
+        self._more: list[str] = []  # what came since what is held was looked at
+        self._more_size = 0
 
     def feed(self, piece: str) -> str:
         """What may go out by now."""
-        text = self._gone + self._held + piece
-        if not self._held and is_plain(text):
+        if self._held:
+            self._more.append(piece)
+            self._more_size += len(piece)
+            # A long word is looked at when it has grown by an eighth: at each piece, it would be read again each time.
+            if 8 * self._more_size < len(self._held) - LOOKED_AT_EACH_TIME:
+                return ""
+            text = self._all()
+            return self._give_out(text, max(open_from(text), len(self._gone)))
+        text = self._gone + piece
+        if is_plain(text):
             self._gone = text[-BEFORE:]
             return piece
         return self._give_out(text, max(open_from(text), len(self._gone)))
 
     def end(self) -> str:
         """The rest."""
-        text = self._gone + self._held
+        text = self._all()
         return self._give_out(text, len(text))
+
+    def _all(self) -> str:
+        return "".join((self._gone, self._held, *self._more))
 
     def _give_out(self, text: str, until: int) -> str:
         ready, self._held = text[:until], text[until:]
+        self._more, self._more_size = [], 0
         given = _replaced(ready, found_in(ready), None, start=len(self._gone))
         self._gone = ready[-BEFORE:]
         return given

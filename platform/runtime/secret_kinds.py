@@ -3,11 +3,16 @@
 The forms of keys are those of gitleaks' rules (github.com/gitleaks/gitleaks, config/gitleaks.toml), for services
 that people paste keys of. detect-secrets and gitleaks look through files, once; this looks at each piece of a stream,
 so each pattern is tried only where one of its signs, a plain text, was found.
+
+Anybody can have a text looked through, so no pattern may read the same characters again and again. Where the end of a
+run of characters decides, a run that is no secret is passed over whole (a match without the group "secret"); what may
+be looked ahead at is bounded.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import NamedTuple
@@ -16,8 +21,10 @@ from django.conf import settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from runtime import secret_beginnings
+from runtime.secret_beginnings import ALNUM, BEGINNINGS, NAMED, Beginning, beginning
+
 LEAST_OWN = 12  # characters of a setting that is looked for by its value: shorter ones are words
-LONGEST_OPEN = 16_384  # characters that may be the beginning of a secret; what is longer is none
 
 
 class Kind(NamedTuple):
@@ -26,7 +33,7 @@ class Kind(NamedTuple):
     signs: tuple[str, ...]
     """In lower case; without one of them the pattern is not tried. None: always."""
     pattern: re.Pattern[str]
-    """What is secret is its group "secret", where it has one."""
+    """What is secret is its group "secret", where it has one; a match without it is passed over."""
     is_one: Callable[[str], bool] = lambda found: True
 
 
@@ -50,16 +57,9 @@ _CARD = re.compile(
     r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:2[2-9]|[3-6]\d|7[01])\d{13}|3[47]\d{13}|6(?:011|4[4-9]\d|5\d\d)\d{12}"
     r"|35\d{14}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
 )
-_NAMED = (
-    r"pass(?:word|wd|phrase|code)|pwd|secret|api[ _-]?key|access[ _-]?key|(?:auth|access|refresh|api)[ _-]?token"
-    r"|密码|口令|密钥"
-)
-_ALNUM = r"(?<![A-Za-z0-9])"
-
 # Of keys, in lower case.
 _KEYS = (
     *(
-        "sk-",
         "sk_",
         "rk_",
         "ghp_",
@@ -84,13 +84,21 @@ KINDS = (
             r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)"
         ),
     ),
-    Kind("token", ("eyj",), re.compile(_ALNUM + r"eyJ[\w-]{8,}\.eyJ[\w-]{8,}(?:\.[\w-]*)?")),
+    Kind(
+        "token",
+        ("eyj",),
+        re.compile(ALNUM + r"(?:(?P<secret>eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+(?:\.[\w-]*+)?)|eyJ[\w-]*+)"),
+    ),
+    Kind(
+        "api-key",
+        ("sk-",),
+        re.compile(ALNUM + r"(?:(?P<secret>sk-(?=[\w-]*\d)[\w-]{16,}+)|sk-[\w-]*+)"),
+    ),
     Kind(
         "api-key",
         _KEYS,
         re.compile(
-            _ALNUM
-            + r"(?:sk-(?=[\w-]*\d)[\w-]{16,}|[sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|gh[pousr]_[A-Za-z0-9]{36,}"
+            ALNUM + r"(?:[sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|gh[pousr]_[A-Za-z0-9]{36,}"
             r"|github_pat_\w{40,}|glpat-[\w-]{20,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}"
             r"|hf_[A-Za-z0-9]{30,}|SG\.[\w-]{16,}\.[\w-]{16,}|pypi-[\w-]{50,}|cs_[0-9a-f]{12}_[A-Za-z0-9]{40}"
             r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Za-z0-9]))"
@@ -107,23 +115,12 @@ KINDS = (
         "password",
         ("pass", "pwd", "secret", "key", "token", "密码", "口令", "密钥"),
         re.compile(
-            rf"(?i:(?<![A-Za-z])(?:{_NAMED}))(?:\\?[\"'])?\s{{0,3}}(?:[:=：]|\bis\b|是|为)\s{{0,3}}(?:\\?[\"'])?"
-            r"(?P<secret>(?=[^\s\"'，。]*(?:\d|[!@#$%^&*_+=~][A-Za-z0-9]))[^\s\"'\\,;，。；<>\[\](){}]{6,200})"
+            rf"(?i:(?<![A-Za-z])(?:{NAMED}))(?:\\?[\"'])?\s{{0,3}}(?:[:=：]|\bis\b|是|为)\s{{0,3}}(?:\\?[\"'])?"
+            r"(?P<secret>(?=[^\s\"'，。]{0,200}?(?:\d|[!@#$%^&*_+=~][A-Za-z0-9]))[^\s\"'\\,;，。；<>\[\](){}]{6,200})"
         ),
     ),
     Kind("password", ("://",), re.compile(r"://[^\s/@:]{0,100}:(?P<secret>[^\s/@]{1,200})@")),
     Kind("card", (), re.compile(r"(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\w-])"), _is_card),
-)
-
-# The end of a text that may go on to be a secret. Its first characters have gone out by then, never more of them.
-_BEGINNING = (
-    _ALNUM + r"(?:[sr]k[-_]|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|AIza|npm_|hf_|SG\.|pypi-|cs_"
-    r"|A(?:KI|SI|BI|CC)A|eyJ)[\w.-]*"
-    r"|-----BEGIN(?:(?!-----END)[\s\S])*(?:-----END[A-Z -]{0,40})?"
-    r"|(?i:\bbearer|\bbasic)\s{0,3}[\w.~+/-]*={0,2}"
-    rf"|(?i:(?<![A-Za-z])(?:{_NAMED}))(?:\\?[\"'])?\s{{0,3}}(?:[:=：]|is|i|是|为)?\s{{0,3}}(?:\\?[\"'])?[^\s\"'，。]*"
-    r"|://[^\s/@]*"
-    r"|(?<![\w.-])[2-6]\d{3}(?:[ -]?\d){2,15}[ -]?"
 )
 
 
@@ -131,7 +128,7 @@ class Known(NamedTuple):
     kinds: tuple[Kind, ...]
     signs: tuple[str, ...]
     """Of all of them, and of their beginnings. The empty text, which is in every text, where a sign is not known."""
-    beginning: re.Pattern[str]
+    beginnings: tuple[Beginning, ...]
 
 
 def is_plain(text: str) -> bool:
@@ -151,8 +148,8 @@ def found_in(text: str) -> list[Found]:
     taken: list[Found] = []
     for kind in _known().kinds:
         if not kind.signs or any(sign in lowered for sign in kind.signs):
-            taken += [found for found in _matches(kind, text) if not _is_over(found, taken)]
-    return sorted(taken)
+            taken = sorted([*taken, *(found for found in _matches(kind, text) if not is_over(found, taken))])
+    return taken
 
 
 def _matches(kind: Kind, text: str) -> Iterator[Found]:
@@ -162,14 +159,15 @@ def _matches(kind: Kind, text: str) -> Iterator[Found]:
             yield Found(*match.span(group), kind.name)
 
 
-def _is_over(found: Found, taken: list[Found]) -> bool:
-    return any(found.start < other.end and other.start < found.end for other in taken)
+def is_over(found: Found, others: list[Found]) -> bool:
+    """Whether it shares a character with one of the others: from left to right, none over another."""
+    at = bisect_left(others, found.end, key=lambda other: other.start)
+    return at > 0 and others[at - 1].end > found.start
 
 
 def open_from(text: str) -> int:
     """Where the end of the text may be the beginning of a secret; its length when it is none."""
-    match = _known().beginning.search(text)
-    return len(text) if match is None or len(text) - match.start() > LONGEST_OPEN else match.start()
+    return secret_beginnings.open_from(text, _known().beginnings)
 
 
 @cache
@@ -180,11 +178,12 @@ def _known() -> Known:
     values = [Kind("own-key", (value.lower(),), re.compile(re.escape(value))) for value in own]
     kinds = [kind for kind in KINDS if kind.name not in settings.SECRET_KINDS_OFF]
     signs = [""] if added else [sign for kind in kinds for sign in kind.signs]
-    begins = [_BEGINNING, *(rf"{re.escape(value[:4])}\S*" for value in own), *([r"\S+"] if added else [])]
+    begins = [beginning(r"\S*", 4, rf"{re.escape(value[:4])}\S*+") for value in own]
+    begins += [beginning(r"\S*", 0, r"\S+")] if added else []
     return Known(
         (*values, *added, *kinds),
         tuple(dict.fromkeys([*signs, "-----begin", *(value[:4].lower() for value in own)])),
-        re.compile(rf"(?:{'|'.join(begins)})\Z"),
+        (*BEGINNINGS, *begins),
     )
 
 

@@ -60,3 +60,16 @@ def test_a_request_id_that_is_none_is_replaced(client: Client, given: str) -> No
     answered = client.get("/health/live", headers={"x-request-id": given})["X-Request-ID"]
     assert answered != given
     assert len(answered) == 32
+
+
+def test_a_text_that_is_too_long_is_cut_and_says_so() -> None:
+    line = formatted("x" * 10_000, given=[{"path": "y" * 10_000}])
+
+    assert line["message"] == "x" * 4_000 + "… [6000 characters left out]"
+    assert "6000 characters left out" in str(line["given"])
+
+
+def test_a_secret_that_the_cut_would_halve_is_left_out() -> None:
+    line = formatted("x" * 3_979 + " ghp_" + "a1" * 18)
+
+    assert line["message"] == "x" * 3_979 + " … [40 characters left out]"

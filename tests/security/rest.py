@@ -59,7 +59,6 @@ ELSEWHERE: dict[int, tuple[str, str]] = {
 NOT_APPLICABLE: dict[int, str] = {
     30: "A tenant changed on an open socket: there are no tenants. What a socket may read is looked up every 5 s.",
     33: "A thread of one tenant with an assistant of another: there are no tenants.",
-    95: "A regular expression that takes for ever: rules have operators and no patterns.",
 }
 
 OPEN: dict[int, str] = {}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import re
+import time
 from collections import Counter
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from runtime import budgets, events, runs
+from django.test import Client
+from runtime import budgets, events, runs, secret_kinds
 from runtime.models import Budget, ModelPrice, Run, RunStatus, Spending, Thread
 from runtime.redis_client import redis_client
+from runtime.secret_kinds import Kind
 
+from apps.observability.logs import JSONFormatter
 from tests.security.registry import attack
 from tests.security.without import patched
 from tests.support.programs import Program, key_of
@@ -93,3 +100,41 @@ def test_99_a_log_without_end(thread, worker, settings):
     for n in range(1000):
         events.announce(thread.pk, "token", run.pk, {"key": "a", "text": str(n)})
     return redis_client().xlen(events.log_key(thread.pk))
+
+
+# From each "sk-" of a word on, the rest of the word is looked at.
+_SK = re.compile(r"(?<![A-Za-z0-9])sk-(?=[\w-]*\d)[\w-]{16,}")
+READS_AGAIN = secret_kinds.Known((Kind("api-key", ("sk-",), _SK),), ("sk-",), ())
+
+
+@attack(
+    95,
+    "who is not signed in asks for an address of 30,000 characters, in which a key may begin at each third",
+    "a line of the log, in the time that any other address takes",
+    control="lines are cut before they are masked, and no pattern reads the same characters again and again",
+    without=[
+        patched("runtime.secret_kinds._known", lambda: READS_AGAIN),
+        patched("apps.observability.logs.LONGEST", 1_000_000),
+    ],
+    held=lambda outcome: outcome[0] < 30 and outcome[1],
+    fallen=lambda outcome: outcome[0] > 100 and outcome[1],
+)
+def test_95_an_address_that_takes_long_to_mask():
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(JSONFormatter())
+    logger = logging.getLogger("django.request")
+
+    def seconds(path: str) -> float:
+        begun = time.thread_time()
+        assert Client().get(path).status_code == 404
+        return time.thread_time() - begun
+
+    logger.addHandler(handler)
+    try:
+        seconds("/first")
+        usual = min(seconds("/" + "abc" * 10_000) for _ in range(3))
+        slowest = min(seconds("/" + "sk-" * 10_000) for _ in range(2))
+    finally:
+        logger.removeHandler(handler)
+    return slowest / usual, lines.getvalue().count("Not Found: /") == 6
