@@ -29,18 +29,20 @@ class CronAdmin(ReadOnlyAdmin):
         "owner",
         "assistant",
         "schedule_shown",
+        "key",
         "is_enabled",
         "next_run_at",
         "last_run",
         "problem",
     )
     list_filter = ("is_enabled", ("assistant", admin.RelatedOnlyFieldListFilter))
-    list_select_related = ("owner", "assistant")
+    list_select_related = ("owner", "key", "assistant")
     search_fields = ("owner__username", "id__exact", "thread__id__exact")
     search_help_text = gettext_lazy("Owner, or a whole id of a cron or thread")
     fields = (
         "id",
         "owner",
+        "key",
         "assistant",
         "thread",
         "schedule_shown",

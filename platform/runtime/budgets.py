@@ -30,12 +30,21 @@ WHERE budget.id = spending.budget_id AND spending.id = ANY(%(ids)s)
     AND spending.spent + spending.reserved + %(amount)s <= budget.amount
 """
 
-# Also when the reservation is gone by now: what was spent was spent.
+# Where the reservation is gone by now, all of it was charged: what it did cost takes the place of that.
 SETTLE = """
+WITH gone AS (DELETE FROM runtime_reservation WHERE call = %(call)s RETURNING spending_id)
+UPDATE runtime_spending AS spending SET
+    spent = spent + %(cost)s - CASE WHEN is_held THEN 0 ELSE %(amount)s END,
+    reserved = reserved - CASE WHEN is_held THEN %(amount)s ELSE 0 END
+FROM (SELECT pk, pk IN (SELECT spending_id FROM gone) AS is_held FROM unnest(%(ids)s) AS pk) AS held
+WHERE spending.id = held.pk
+"""
+
+CHARGE = """
 WITH gone AS (DELETE FROM runtime_reservation WHERE call = %(call)s RETURNING spending_id, amount)
-UPDATE runtime_spending SET spent = spent + %(cost)s,
-    reserved = reserved - coalesce((SELECT amount FROM gone WHERE spending_id = runtime_spending.id), 0)
-WHERE id = ANY(%(ids)s)
+UPDATE runtime_spending AS spending
+SET spent = spent + gone.amount, reserved = reserved - gone.amount
+FROM gone WHERE spending.id = gone.spending_id
 """
 
 
@@ -45,6 +54,7 @@ class Held:
 
     call: UUID
     spendings: list[int]
+    amount: Decimal
 
 
 class OthersHold(Exception):
@@ -117,7 +127,7 @@ def reserve(run: Run, amount: Decimal) -> Held | None:
         Reservation.objects.bulk_create(
             Reservation(call=call, spending_id=pk, run=run, attempt=run.attempt, amount=amount) for pk in ids
         )
-    return Held(call, ids)
+    return Held(call, ids, amount)
 
 
 def _saved(wanted: list[Spending]) -> list[Spending]:
@@ -147,18 +157,30 @@ def settle(held: Held, cost: Decimal) -> None:
     """It did cost that much, which may be more than was thought. Once for each reservation."""
     _lock(held.spendings)
     with connection.cursor() as cursor:
-        cursor.execute(SETTLE, {"call": held.call, "cost": cost, "ids": held.spendings})
+        cursor.execute(
+            SETTLE, {"call": held.call, "cost": cost, "ids": held.spendings, "amount": held.amount}
+        )
 
 
-def release_lost() -> int:
-    """Lets go of what is held for calls whose run has ended or is another attempt's; how many there were."""
+def charge_lost() -> int:
+    """Charges all that is held for calls whose run has ended or is another attempt's; how many there were.
+
+    What they did cost is not known: the endpoint may have gone on to the end.
+    """
     alive = Run.objects.filter(pk=OuterRef("run"), status=RunStatus.RUNNING, attempt=OuterRef("attempt"))
     lost: dict[UUID, list[int]] = {}
     for call, spending in Reservation.objects.filter(~Exists(alive)).values_list("call", "spending"):
         lost.setdefault(call, []).append(spending)
     for call, ids in lost.items():
-        settle(Held(call, ids), Decimal(0))
+        _charge(call, ids)
     return len(lost)
+
+
+@transaction.atomic
+def _charge(call: UUID, ids: list[int]) -> None:
+    _lock(ids)
+    with connection.cursor() as cursor:
+        cursor.execute(CHARGE, {"call": call})
 
 
 # In words

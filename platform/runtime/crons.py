@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from accounts.exceptions import Refusal
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import QuerySet
-from django.utils.translation import gettext as _
 
-from runtime import audit, schedules
+from runtime import audit, database, schedules
 from runtime.exceptions import RuntimeRefusal
 from runtime.models import Cron, CronTurn, Run
 
@@ -29,7 +26,7 @@ class Over(Exception):
 
 def plan(cron: Cron) -> None:
     """Sets when it is due next, counted from now. Raises BadSchedule. The caller saves it."""
-    found = schedules.next_time(cron.schedule, cron.timezone, _database_now())
+    found = schedules.next_time(cron.schedule, cron.timezone, database.now())
     is_over = cron.end_time is not None and found > cron.end_time
     cron.next_run_at = found if cron.is_enabled and not is_over else None
 
@@ -55,7 +52,7 @@ def perform_due(begin: Callable[[Cron], Run]) -> int:
 def _perform(cron_id: UUID, begin: Callable[[Cron], Run]) -> bool:
     """Of several workers one has it. All times that were missed are this one."""
     held = Cron.due().filter(pk=cron_id).select_for_update(of=("self",), skip_locked=True)
-    cron = held.select_related("owner", "thread", "assistant").first()
+    cron = held.select_related("owner", "key", "thread", "assistant").first()
     if cron is None or cron.next_run_at is None:
         return False
     turn, is_new = CronTurn.objects.get_or_create(cron=cron, due_at=cron.next_run_at)
@@ -101,16 +98,3 @@ def _stop(cron: Cron, problem: str) -> None:
 def _forget_old(cron: Cron) -> None:
     kept = cron.turns.order_by("-due_at").values("pk")[:KEPT_TURNS]
     cron.turns.exclude(pk__in=list(kept.values_list("pk", flat=True))).delete()
-
-
-def no_right() -> Over:
-    return Over(_("Its owner may not begin runs any more."))
-
-
-def _database_now() -> datetime:
-    """What is due is compared with this clock, by whichever machine."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")
-        now: Any = cursor.fetchone()
-    found: datetime = now[0]
-    return found

@@ -6,11 +6,12 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import cache, partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import psycopg
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError, connection, connections
 from django.db.models import Model, QuerySet
 from psycopg.errors import ReadOnlySqlTransaction
 
@@ -29,6 +30,15 @@ TOOL_THREADS = 32  # blocking tools, apart: a slow one must not keep the engine 
 def is_away(error: BaseException) -> bool:
     """Whether it says that the database can't be reached, or takes no writes for now."""
     return isinstance(error, AWAY) or isinstance(error.__cause__ or error, ReadOnlySqlTransaction)
+
+
+def now() -> datetime:
+    """By the clock that what is due is compared with, on whichever machine."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement_timestamp()")
+        row: Any = cursor.fetchone()
+    found: datetime = row[0]
+    return found
 
 
 def in_pages(rows: QuerySet[M], key: str = "pk") -> Iterator[M]:

@@ -28,3 +28,7 @@ class ListedJob(Job):
 
 class JobWorker(SlotWorker):
     job_class = ListedJob
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        jobs.set_slots(self._concurrency)
+        return super().work(*args, **kwargs)

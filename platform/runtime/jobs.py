@@ -7,7 +7,9 @@ due and not queued.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
 
@@ -51,6 +53,27 @@ def callable_of(path: str) -> Callable[..., Any]:
         raise PermissionError(f"{path} is not performed here: it is not one of the jobs in the settings.")
     module, _, name = path.rpartition(".")
     return cast(Callable[..., Any], getattr(import_module(module), name))
+
+
+_half = threading.BoundedSemaphore(1)
+
+
+def set_slots(slots: int) -> None:
+    """How many jobs this process performs at once."""
+    global _half
+    _half = threading.BoundedSemaphore(max(slots // 2, 1))
+
+
+@contextmanager
+def half_of_the_slots() -> Iterator[bool]:
+    """For jobs that people can have in any number. False when such jobs hold half of this process: try it later."""
+    half = _half
+    is_free = half.acquire(blocking=False)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            half.release()
 
 
 def queue() -> Queue:

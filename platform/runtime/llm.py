@@ -36,7 +36,7 @@ from runtime.exceptions import (
 )
 from runtime.masking import StreamMask
 from runtime.meter import Metered
-from runtime.model_stream import HttpClient, MergingCompletions
+from runtime.model_stream import BlockingHttpClient, HttpClient, MergingCompletions
 from runtime.seal import Unreadable
 
 # What a finished message says of itself. Anything else means that it is not whole.
@@ -194,9 +194,9 @@ class _Seen:
 
     def _count(self, call: Metered, message: AIMessageChunk) -> None:
         call.usage = message.usage_metadata or call.usage
-        call.received += len(message.content)
+        call.received += _bytes_of(message.content)
         for part in message.tool_call_chunks:
-            call.received += len(part.get("args") or "")
+            call.received += _bytes_of(part.get("args") or "")
 
     def check(self) -> None:
         if not self._finish_reason:
@@ -222,6 +222,11 @@ class _Seen:
             raise ModelAnswerIncomplete(_("The model wrote a tool call that can't be read. Nothing was run."))
 
 
+def _bytes_of(content: Any) -> int:
+    text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False, default=str)
+    return len(text.encode("utf-8", "replace"))
+
+
 @cache
 def chat_model() -> ChatModel:
     """The configured model, shared by every graph of the process."""
@@ -234,6 +239,7 @@ def chat_model() -> ChatModel:
         timeout=timeout,
         # Our own: LangChain caches its client for the life of the process, beyond that of the event loop.
         http_async_client=HttpClient(timeout=timeout),
+        http_client=BlockingHttpClient(timeout=timeout),
         max_retries=2,
         stream_usage=True,
         streaming=True,
@@ -244,6 +250,7 @@ async def close() -> None:
     """Ends the model client's connections, before the event loop they belong to ends."""
     if chat_model.cache_info().currsize:
         await chat_model().root_async_client.close()
+        chat_model().root_client.close()
         chat_model.cache_clear()
 
 

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property, partial
+from itertools import chain, repeat
 from math import ceil
 from time import monotonic, sleep
 from typing import Any
@@ -25,7 +27,8 @@ from runtime.schemas import ModelCall
 
 BYTES_A_TOKEN = 2  # at least: English has four, Chinese three, digits and identifiers two
 WAIT = 30.0  # seconds for what other calls hold, until a call is given up
-LOOK_AGAIN = 0.25  # seconds
+LOOK_AGAIN = (0.25, 0.5, 1.0)  # seconds; from then on
+LOOK_AGAIN_LATER = 2.0
 
 Payload = dict[str, Any]
 
@@ -45,10 +48,16 @@ class Metered:
     usage: Any = None
     """As LangChain has it, where the endpoint counted."""
     received: int = 0  # bytes of the answer
-    lost: int = 0  # tries that were sent and whose answer never came
+    sent: int = 0  # tries, without those that never went out or were refused by a status
+    output_limit: int = 0  # tokens of output that were reserved
+
+    @cached_property
+    def input_tokens(self) -> int:
+        """As estimated."""
+        return tokens_of(self.payload())
 
     def worst(self) -> Decimal:
-        """What it costs at most. Raises NoPrice. Sets the limits that make it so."""
+        """What it costs at most. Raises NoPrice. Sets the limits that make it so. Takes long for a long thread."""
         price = self.rates.of(self.model)
         if price is None:
             raise NoPrice(
@@ -59,29 +68,38 @@ class Metered:
                 % {"model": self.model}
             )
         payload = self.payload()
+        self.input_tokens = tokens_of(payload)
         asked = payload.get("max_completion_tokens") or payload.get("max_output_tokens")
         most = min(asked or settings.MODEL_MAX_OUTPUT, settings.MODEL_MAX_OUTPUT)
         self.limits = {"max_completion_tokens": most}
-        return price.of(tokens_of(payload), most * (payload.get("n") or 1))
+        self.output_limit = most * (payload.get("n") or 1)
+        return price.of(self.input_tokens, self.output_limit)
 
-    def reserve(self) -> bool:
+    def reserve(self, worst: Decimal) -> bool:
         """False when it has to be tried again in a moment."""
         try:
-            self.held = budgets.reserve(self.run, self.worst())
+            self.held = budgets.reserve(self.run, worst)
         except budgets.OthersHold:
             return False
         if self.held is None:
-            self.limits = {}
+            self.limits, self.output_limit = {}, 0
         return True
 
     def counted(self) -> ModelCall:
+        """What the endpoint counted; of tries that it did not, what they may have cost.
+
+        An answer of which nothing had come may have been thought out, or written, all the same.
+        """
         usage = self.usage or {}
         used, said = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-        is_estimated = not usage and bool(self.received)
-        sent = tokens_of(self.payload()) if is_estimated or self.lost else 0
-        if is_estimated:
-            used, said = sent, ceil(self.received / BYTES_A_TOKEN)
-        used += self.lost * sent
+        tries = max(self.sent, 1 if self.received or usage else 0)
+        uncounted = tries - 1 if usage else tries
+        if uncounted:
+            used += uncounted * self.input_tokens
+            silent = uncounted - 1 if self.received and not usage else uncounted
+            said += silent * self.output_limit
+        if not usage:
+            said += ceil(self.received / BYTES_A_TOKEN)
         cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
         price = self.rates.of(self.model)
         return ModelCall(
@@ -90,7 +108,7 @@ class Metered:
             cached_tokens=cached,
             output_tokens=said,
             cost=f"{price.of(used, said, cached=cached):f}" if price else None,
-            is_estimated=is_estimated or bool(self.lost),
+            is_estimated=bool(uncounted),
         )
 
 
@@ -115,50 +133,72 @@ class Meter:
         """Around one call of a model. Raises BudgetUsedUp and NoPrice; then it is not made."""
         if (rates := prices.known()) is None:
             rates = await in_database(prices.rates)
-        call = Metered(self._run, model, payload, rates)
-        if rates.has_budgets:
-            until = monotonic() + WAIT
-            while not await in_database(call.reserve):
-                _give_up_after(until)
-                await asyncio.sleep(LOOK_AGAIN)
-        metered.set(call)
+        call = self._begin(model, payload, rates)
+        if call.rates.has_budgets:
+            # Not in the threads of the database, which heartbeats wait for as well.
+            worst = await asyncio.to_thread(call.worst)
+            for pause in _pauses():
+                if await _reserved(call, worst):
+                    break
+                await asyncio.sleep(pause)
         try:
             yield call
         finally:
-            if (held := call.held) is not None:
-                await in_database(budgets.settle, held, self._add(call))
-            else:
-                self._add(call)
+            cost = self._end(call)
+            if call.held is not None:
+                await in_database(budgets.settle, call.held, cost)
 
     @contextmanager
     def call_here(self, model: str, payload: Callable[[], Payload]) -> Iterator[Metered]:
         """The same for a call that blocks its thread."""
-        rates = prices.known() or in_unit(prices.rates)
-        call = Metered(self._run, model, payload, rates)
-        if rates.has_budgets:
-            until = monotonic() + WAIT
-            while not in_unit(call.reserve):
-                _give_up_after(until)
-                sleep(LOOK_AGAIN)
+        call = self._begin(model, payload, prices.known() or in_unit(prices.rates))
+        if call.rates.has_budgets:
+            worst = call.worst()
+            for pause in _pauses():
+                if in_unit(partial(call.reserve, worst)):
+                    break
+                sleep(pause)
         try:
             yield call
         finally:
-            cost, held = self._add(call), call.held
-            if held is not None:
-                in_unit(lambda: budgets.settle(held, cost))
+            cost = self._end(call)
+            if call.held is not None:
+                in_unit(partial(budgets.settle, call.held, cost))
 
-    def _add(self, call: Metered) -> Decimal:
+    def _begin(self, model: str, payload: Callable[[], Payload], rates: Rates) -> Metered:
+        call = Metered(self._run, model, payload, rates)
+        metered.set(call)
+        return call
+
+    def _end(self, call: Metered) -> Decimal:
+        """Notes what it did cost."""
         counted = call.counted()
         if counted["input_tokens"] or counted["output_tokens"]:
             self.calls.append(counted)
         return Decimal(counted["cost"] or 0)
 
 
-def _give_up_after(until: float) -> None:
-    if monotonic() > until:
-        raise BudgetUsedUp(
-            _("What is left of a budget is held by other turns under way. Try again in a moment.")
-        )
+async def _reserved(call: Metered, worst: Decimal) -> bool:
+    """As `reserve`. Stopped meanwhile, the call is never made: what its thread still reserves is let go."""
+    reserving = asyncio.ensure_future(in_database(call.reserve, worst))
+    try:
+        return await asyncio.shield(reserving)
+    except asyncio.CancelledError:
+        await asyncio.wait([reserving])
+        if call.held is not None:
+            await in_database(budgets.settle, call.held, Decimal(0))
+        raise
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait after each look, for as long as a call waits. Raises BudgetUsedUp then."""
+    until = monotonic() + WAIT
+    for pause in chain(LOOK_AGAIN, repeat(LOOK_AGAIN_LATER)):
+        yield pause
+        if monotonic() > until:
+            raise BudgetUsedUp(
+                _("What is left of a budget is held by other turns under way. Try again in a moment.")
+            )
 
 
 def tokens_of(payload: Payload) -> int:

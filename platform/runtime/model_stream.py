@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -24,6 +24,7 @@ from runtime.deltas import Chunk, EventSplitter, Merged, Merger
 from runtime.meter import metered
 
 END_WITHIN = 0.1  # seconds after "[DONE]"; as in the openai client. A connection that then ends is used again
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 UNREADABLE = (httpx2.RequestError, ssl.SSLError, anyio.EndOfStream)  # as in the openai client
 
 #: A request of these alone is answered by text, tool calls and usage. Any other stream is left as it is.
@@ -40,16 +41,47 @@ class HttpClient(openai.DefaultAioHttpClient):
     """
 
     async def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
-        try:
-            return await super().send(request, **how)
-        except httpx2.ReadTimeout:  # the openai client sends it again, and the endpoint may charge for both
-            if call := metered.get(None):
-                call.lost += 1
-            raise
-        except httpx2.ConnectTimeout as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise
-            raise httpx2.ConnectError(str(error), request=request) from error
+        with _noted() as noted:
+            try:
+                return noted(await super().send(request, **how))
+            except httpx2.ConnectTimeout as error:
+                if isinstance(error.__cause__, TimeoutError):
+                    raise
+                raise httpx2.ConnectError(str(error), request=request) from error
+
+
+class BlockingHttpClient(openai.DefaultHttpxClient):
+    """For nodes that block."""
+
+    def send(self, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        with _noted() as noted:
+            return noted(super().send(request, **how))
+
+
+class _Nobodys:
+    """Tries outside of a run."""
+
+    sent = 0
+
+
+@contextmanager
+def _noted() -> Iterator[Callable[[httpx2.Response], httpx2.Response]]:
+    """Counts one try of the call under way, whatever cuts it off: the openai client sends some again, and the endpoint
+    may charge for each. Not one that never went out, nor one that its status refuses.
+    """
+    call = metered.get(None) or _Nobodys()
+    call.sent += 1
+
+    def noted(response: httpx2.Response) -> httpx2.Response:
+        if response.is_error:
+            call.sent -= 1
+        return response
+
+    try:
+        yield noted
+    except NOT_SENT:
+        call.sent -= 1
+        raise
 
 
 class MergingCompletions(AsyncCompletions):

@@ -39,9 +39,9 @@ def announce_run(run: Run, **_: Any) -> None:
 
 
 @receiver(signals.reconciling)
-def release_lost_reservations(**_: Any) -> None:
-    if lost := budgets.release_lost():
-        logger.info("reservations released", extra={"action": "reservations_released", "calls": lost})
+def charge_lost_reservations(**_: Any) -> None:
+    if lost := budgets.charge_lost():
+        logger.info("reservations charged", extra={"action": "reservations_charged", "calls": lost})
 
 
 @receiver([post_save, post_delete], sender=Budget)

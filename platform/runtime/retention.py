@@ -19,13 +19,15 @@ from psycopg import sql
 from redis.exceptions import RedisError
 
 from runtime.events import log_key
-from runtime.models import ACTIVE, TOOL_TRANSITIONS, Run, Thread, ToolCall
+from runtime.models import ACTIVE, TOOL_TRANSITIONS, Run, RunWebhook, Thread, ToolCall, WebhookStatus
 from runtime.redis_client import redis_client
 
 logger = logging.getLogger(__name__)
 
 # LangGraph's tables. Its workers make them, so before the first run there are none.
 CHECKPOINT_TABLES = ("checkpoint_writes", "checkpoint_blobs", "checkpoints")
+
+KEEP_VALUES = timedelta(days=7)  # of a webhook that failed
 
 # Sent inside the transaction, before the rows go: threads, a queryset. For whoever keeps count of what is forgotten.
 threads_expiring = Signal()
@@ -82,6 +84,18 @@ def _delete_logs(thread_ids: list[UUID]) -> None:
         redis_client().delete(*(log_key(thread_id) for thread_id in thread_ids))
     except RedisError:  # they have an expiry of their own
         logger.warning("logs not deleted", extra={"action": "logs_not_deleted", "threads": len(thread_ids)})
+
+
+def stale_values() -> QuerySet[RunWebhook]:
+    """Failed webhooks that still hold a copy of their run's state, longer than anybody has them tried again."""
+    failed = RunWebhook.objects.filter(status=WebhookStatus.FAILED, settled_at__lt=Now() - KEEP_VALUES)
+    return failed.filter(values__isnull=False)
+
+
+def drop_values(*, batch_size: int) -> Iterator[int]:
+    """The rows stay: who was told of what, and what came of it."""
+    while ids := list(stale_values().values_list("pk", flat=True)[:batch_size]):
+        yield stale_values().filter(pk__in=ids).update(values=None)
 
 
 def expired_sessions() -> QuerySet[Session]:

@@ -276,7 +276,13 @@ class Mended(NamedTuple):
 
 def reconcile() -> Mended:
     """Takes back runs whose lease ran out and wakes workers for runs that no queue knows. Safe to repeat."""
+    mended = _recover()
+    # Only now: what people have set up for later must not delay what was lost.
     signals.reconciling.send_robust(sender=None)
+    return mended
+
+
+def _recover() -> Mended:
     taken_over = _take_over()
     pending = Run.objects.claimable().filter(created_at__lt=Now() - RECONCILE_AFTER)
     suspected = Run.objects.suspects().filter(status=RunStatus.PENDING).count()

@@ -123,7 +123,8 @@ def test_it_keeps_a_thread_with_an_unsettled_call(
 
 def test_a_dry_run_deletes_nothing(old_turn: Thread) -> None:
     Session.objects.create(session_key="old", expire_date=timezone.now() - OLD)
-    assert cleanup("--dry-run") == {"dry_run": True, "threads": 1, "sessions": 1, "request_keys": 0}
+    counts = {"threads": 1, "sessions": 1, "request_keys": 0, "webhook_values": 0}
+    assert cleanup("--dry-run") == {"dry_run": True, **counts}
     assert Thread.objects.exists()
     assert Session.objects.exists()
 

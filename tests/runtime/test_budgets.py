@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from accounts.models import User
+from asgiref.sync import sync_to_async
 from django.contrib.auth.models import Group
 from django.db import IntegrityError, connection, connections
 from django.test import Client
@@ -18,10 +21,11 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from langgraph.graph import START, MessagesState, StateGraph
 from pytest_django.fixtures import Settings
-from runtime import budgets, prices, runs
+from runtime import budgets, meter, prices, runs
 from runtime.exceptions import BudgetUsedUp
 from runtime.invariants import violations
 from runtime.llm import chat_model
+from runtime.meter import Meter
 from runtime.models import (
     AuditEvent,
     Budget,
@@ -34,6 +38,7 @@ from runtime.models import (
 )
 
 from tests.support.engines import EngineOn, take_turn
+from tests.support.processes import until
 from tests.support.programs import Program, key_of
 
 ONE = Decimal(1)
@@ -117,25 +122,28 @@ class TestReserving:
         assert budgets.reserve(begun(other), ONE)
         assert {row.user for row in Spending.objects.all()} == {alice, carol}
 
-    def test_what_a_lost_run_holds_is_let_go(self, thread: Thread) -> None:
+    def test_what_a_lost_run_holds_is_charged(self, thread: Thread) -> None:
         budget("1.00")
         run = begun(thread)
         budgets.reserve(run, ONE)
-        assert budgets.release_lost() == 0  # it lives
+        assert budgets.charge_lost() == 0  # it lives
 
         Run.objects.filter(pk=run.pk).update(attempt=run.attempt + 1)
         runs.reconcile()
 
-        assert Spending.objects.get().reserved == 0
+        spending = Spending.objects.get()
+        assert (spending.spent, spending.reserved) == (ONE, 0)
         assert not Reservation.objects.exists()
 
-    def test_what_was_let_go_is_still_charged_once(self, thread: Thread) -> None:
+    def test_what_it_did_cost_takes_the_place_of_what_was_charged_for_a_lost_one(
+        self, thread: Thread
+    ) -> None:
         budget("1.00")
         run = begun(thread)
         held = budgets.reserve(run, ONE)
         assert held
         run.finish(RunStatus.ERROR)
-        budgets.release_lost()
+        assert budgets.charge_lost() == 1
 
         budgets.settle(held, Decimal("0.30"))
 
@@ -354,6 +362,101 @@ class TestInTheMiddleOfATurn:
         assert call["is_estimated"]
         assert call["output_tokens"] > 0
         assert Spending.objects.get().spent == run.cost > 0
+
+    def test_a_call_that_is_stopped_while_the_endpoint_thinks_costs_what_it_may_have(
+        self, thread: Thread, engine_on: EngineOn, settings: Settings
+    ) -> None:
+        """Whoever stops each turn before its first character would reach no budget."""
+        settings.MODEL_MAX_OUTPUT = 1000
+        priced("demo-model+hang", input="1000", output="1000")
+        budget("1000")
+        with engine_on("demo-model+hang") as engine:
+            run = runs.send_message(thread, thread.owner, "hello")
+            performed = engine.start(str(run.pk))
+            until(Reservation.objects.exists)
+            held = Reservation.objects.get().amount
+            time.sleep(0.5)  # it goes out
+            runs.cancel_run(run)
+            assert performed.result(30) == RunStatus.CANCELLED
+
+        spending = Spending.objects.get()
+        run.refresh_from_db()
+        assert (spending.spent, spending.reserved) == (held, 0)
+        assert run.cost == held > ONE
+        assert run.model_calls[0]["is_estimated"]
+
+    def test_a_call_that_is_stopped_while_it_waits_costs_nothing(
+        self, thread: Thread, engine_on: EngineOn, settings: Settings
+    ) -> None:
+        settings.MODEL_MAX_OUTPUT = 1000
+        priced(output="1000")
+        budget("1.00")
+        other = Thread.objects.create(owner=thread.owner, assistant=thread.assistant)
+        assert budgets.reserve(begun(other), ONE)
+        with engine_on() as engine:
+            run = runs.send_message(thread, thread.owner, "hello")
+            performed = engine.start(str(run.pk))
+            with pytest.raises(TimeoutError):
+                performed.result(1.0)
+            runs.cancel_run(run)
+            assert performed.result(30) == RunStatus.CANCELLED
+
+        run.refresh_from_db()
+        spending = Spending.objects.get()
+        assert (run.cost, spending.spent, spending.reserved) == (0, 0, ONE)
+
+    async def test_one_that_is_stopped_in_the_middle_of_reserving_holds_nothing(
+        self, thread: Thread, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await sync_to_async(priced)()
+        await sync_to_async(budget)()
+        run = await sync_to_async(begun)(thread)
+        reserving, may_go_on = threading.Event(), threading.Event()
+
+        def slowly(run: Run, amount: Decimal) -> budgets.Held | None:
+            reserving.set()
+            may_go_on.wait(10)
+            return reserve(run, amount)
+
+        reserve = budgets.reserve
+        monkeypatch.setattr(budgets, "reserve", slowly)
+
+        async def call() -> None:
+            async with Meter(run).call("demo-model", dict):
+                pytest.fail("it is not made")
+
+        calling = asyncio.create_task(call())
+        await asyncio.to_thread(reserving.wait, 10)
+        calling.cancel()
+        await asyncio.sleep(0.1)
+        may_go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+        spending = await Spending.objects.aget()
+        assert (spending.spent, spending.reserved) == (0, 0)
+
+    async def test_a_call_that_waits_puts_its_payload_together_once_and_not_where_the_heartbeat_is_written(
+        self, thread: Thread, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await sync_to_async(priced)()
+        await sync_to_async(budget)()
+        run = await sync_to_async(begun)(thread)
+        held = await sync_to_async(budgets.reserve)(run, ONE)
+        assert held
+        monkeypatch.setattr(meter, "WAIT", 1.0)
+        threads: list[str] = []
+
+        def payload() -> dict[str, Any]:
+            threads.append(threading.current_thread().name)
+            return {"max_completion_tokens": 500}
+
+        with pytest.raises(BudgetUsedUp):
+            async with Meter(run).call("demo-model", payload):
+                pytest.fail("it is not made")
+
+        (name,) = threads
+        assert not name.startswith("database")
 
     def test_a_call_that_was_refused_costs_nothing(self, thread: Thread, engine_on: EngineOn) -> None:
         priced("demo-model+401")

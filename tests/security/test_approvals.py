@@ -148,6 +148,7 @@ def test_49_the_state_is_written_past_the_gate(alice, waiting):
     control="nothing begins at an earlier checkpoint while a call waits",
     without=[
         patched("apps.chat.langgraph.states.check_fork", nothing),
+        patched("apps.chat.langgraph.states.refuse_unsettled", nothing),
         patched("runtime.admission.meet_waiting", nothing),
     ],
     held=409,

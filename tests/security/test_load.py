@@ -54,7 +54,7 @@ def only_look(run: Run, amount: Decimal) -> budgets.Held | None:
     found = Spending.objects.get(budget__user=None)
     if found.spent >= found.budget.amount:
         raise budgets.used_up(found)
-    return budgets.Held(uuid4(), [found.pk])
+    return budgets.Held(uuid4(), [found.pk], Decimal(0))
 
 
 @pytest.mark.django_db(transaction=True)

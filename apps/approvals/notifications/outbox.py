@@ -11,9 +11,9 @@ from uuid import UUID
 from accounts import roles
 from accounts.models import User
 from django.contrib.auth.models import Group
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count, Q
-from runtime import jobs
+from runtime import database, jobs
 
 from apps.approvals.models import ApprovalRequest, Delegation, Way
 from apps.approvals.notifications.models import (
@@ -43,7 +43,7 @@ def announce(request: ApprovalRequest, kind: str, *, group: Group | None = None)
     """
     kind = Kind(kind)
     group = group or request.approvers
-    outbox = _Outbox(request, kind, _database_now())
+    outbox = _Outbox(request, kind, database.now())
     if kind == Kind.DECIDED:
         outbox.add_people(_already_told(request), group)
     elif kind == Kind.STRANDED:
@@ -175,14 +175,6 @@ def _next_round(now: datetime, minutes: int) -> datetime:
 
 def _minute_after(now: datetime) -> datetime:
     return _next_round(now, 1)
-
-
-def _database_now() -> datetime:
-    """What is due is compared with this clock, by whichever machine."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")
-        now: datetime = cursor.fetchone()[0]
-    return now
 
 
 def enqueue(delivery_ids: Iterable[UUID]) -> None:

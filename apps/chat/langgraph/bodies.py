@@ -225,6 +225,8 @@ class CronFields(BaseModel):
     context: Json | None = None
     metadata: Json | None = None
     webhook: str | None = None
+    checkpoint: Any = None
+    checkpoint_id: Any = None
     interrupt_before: Any = None
     interrupt_after: Any = None
     stream_mode: Annotated[list[str], BeforeValidator(_as_list), AfterValidator(_known)] | None = None

@@ -30,6 +30,7 @@ from apps.chat.langgraph.http import (
     Problem,
     answered,
     body_of,
+    caller,
     nothing,
     paged,
     problems_of,
@@ -50,6 +51,8 @@ SORTED_BY = {
 OF_SCHEDULE = {"schedule", "timezone", "end_time", "enabled", "on_run_completed", "assistant_id", "webhook"}
 
 
+CHECKPOINT = ("checkpoint", "checkpoint_id", "checkpoint_ns")
+
 # What changes when it is due next.
 WHEN = {"schedule", "timezone", "end_time", "enabled"}
 
@@ -58,7 +61,7 @@ def create(request: ApiRequest, thread_id: UUID | None = None) -> HttpResponse:
     thread = get_thread(request.user, thread_id) if thread_id else None
     body = body_of(request, CronCreate)
     assistant = _assistant(body.assistant_id)
-    cron = Cron(owner=request.user, assistant=assistant, thread=thread)
+    cron = Cron(owner=request.user, assistant=assistant, thread=thread, key_id=caller(request).key_id)
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=request.user.pk)  # or two at once are one too many
         if Cron.objects.filter(owner=request.user).count() >= settings.USER_CRON_LIMIT:
@@ -76,6 +79,7 @@ def change(request: ApiRequest, cron_id: UUID) -> HttpResponse:
     with transaction.atomic():
         mine = Cron.objects.filter(owner=request.user).select_for_update()
         cron = get_object_or_404(mine, pk=cron_id)
+        cron.key_id = caller(request).key_id
         _write(cron, body)
     return answered(shapes.of_cron(cron))
 
@@ -136,12 +140,20 @@ def _write(cron: Cron, body: CronFields) -> None:
     payload = masking.opened({**cron.payload, **said}, cron.sealed)
     cron.payload, held = masking.taken(payload)
     cron.sealed = masking.kept(held)
+    _refuse_checkpoint(payload)
     starting.check(_body_of(cron, payload))
     if cron._state.adding or given & WHEN:
         cron.problem = ""
         doors.plan(cron)
     cron.save()
     cron.refresh_from_db(fields=["created_at"])
+
+
+def _refuse_checkpoint(payload: Mapping[str, Any]) -> None:
+    """What is due begins without asking a worker whether it may."""
+    configurable = (payload.get("config") or {}).get("configurable") or {}
+    if any(place.get(name) for place in (payload, configurable) for name in CHECKPOINT):
+        raise Problem(_("A cron goes on where its thread is by then: leave out the checkpoint."))
 
 
 def _aware(moment: Any) -> Any:
@@ -165,15 +177,18 @@ def _body_of(cron: Cron, payload: Mapping[str, Any]) -> RunCreate:
 
 
 def begin(cron: Cron) -> Run:
-    """What is due. Raises Over where its owner, its assistant or its thread is gone, and RuntimeRefusal."""
-    caller = Caller(cron.owner, frozenset({Scope.CHAT}), "process")
-    if not cron.owner.is_active or not caller.may(Scope.CHAT):
-        raise doors.no_right()
+    """What is due. Raises Over where its owner, key, assistant or thread is gone, and RuntimeRefusal."""
+    owner = Caller(cron.owner, frozenset({Scope.CHAT}), "process")
+    if not cron.owner.is_active or not owner.may(Scope.CHAT):
+        raise Over(_("Its owner may not begin runs any more."))
+    if cron.key is not None and (cron.key.has_ended or Scope.CHAT not in cron.key.scopes):
+        raise Over(_("The key it was made with has ended. Its owner can change and enable it with another."))
     if named(str(cron.assistant_id)) is None:
         raise Over(_("Its assistant is not offered any more."))
     try:
-        body = _body_of(cron, masking.opened(cron.payload, cron.sealed))
-        return starting.start(caller, cron.thread_id, body)
+        payload = masking.opened(cron.payload, cron.sealed)
+        _refuse_checkpoint(payload)
+        return starting.start(owner, cron.thread_id, _body_of(cron, payload))
     except Http404 as gone:
         raise Over(_("Its thread was deleted.")) from gone
     except (Problem, seal.Unreadable) as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from runtime import runs
-from runtime.models import Assistant, Run, Thread
+from runtime.models import Assistant, Run, Thread, ThreadState
 from runtime.schemas import RunFields
 
 from apps.chat.assistants import named
@@ -34,9 +35,10 @@ def start(caller: Caller, thread_id: UUID | None, body: RunCreate) -> Run:
     if body.command is not None and _says(body.command):
         return _command(caller, thread_id, body, fields)
     input = _input(body)
+    found = _from(caller, thread_id, body)  # asks a worker: the thread is not locked meanwhile
     with transaction.atomic():
         thread = _thread(caller, thread_id, body, assistant)
-        is_fork = _begin_from(thread, body, fields)
+        is_fork = _begin_from(thread, found, fields)
         if input is None and not is_fork:
             raise Problem(_("There is nothing to run: send input, or a command."))
         threads.mark(thread, assistant)
@@ -67,13 +69,41 @@ def _input(body: RunCreate) -> dict[str, Any] | None:
     return input
 
 
-def _begin_from(thread: Thread, body: RunCreate, fields: RunFields) -> bool:
-    """Notes the earlier checkpoint that the body names; False where it names the newest, or none."""
+@dataclass(frozen=True)
+class _From:
+    """The checkpoint that a body names, as it was found before the thread was locked."""
+
+    last: Run | None
+    """What had run last by then."""
+    fork: str | None
+    """Null: it was the newest."""
+
+
+def _from(caller: Caller, thread_id: UUID | None, body: RunCreate) -> _From | None:
+    """None where the body names no checkpoint. Raises Problem and RuntimeRefusal where no run can begin at it."""
     checkpoint_id = _checkpoint_id(body)
-    if checkpoint_id is None or states.is_newest(thread, checkpoint_id):
-        return False
+    if checkpoint_id is None:
+        return None
+    thread = Thread.objects.of(caller.user).filter(pk=thread_id).first() if thread_id else None
+    if thread is None:
+        raise Http404
+    last = ThreadState.last_run(thread.pk)
+    if states.is_newest(thread, checkpoint_id):
+        return _From(last, None)
     states.check_fork(thread, checkpoint_id, has_input=body.input is not None)
-    fields["options"]["checkpoint_id"] = checkpoint_id
+    return _From(last, checkpoint_id)
+
+
+def _begin_from(thread: Thread, found: _From | None, fields: RunFields) -> bool:
+    """Notes an earlier checkpoint; False where it is the newest, or none was named. For who holds the thread."""
+    if found is None:
+        return False
+    if found.fork is None:
+        if ThreadState.last_run(thread.pk) != found.last:
+            raise Problem(states.gone_on(), 409)
+        return False
+    states.refuse_unsettled(thread)  # since the worker was asked
+    fields["options"]["checkpoint_id"] = found.fork
     return True
 
 

@@ -105,11 +105,19 @@ def is_newest(thread: Thread, checkpoint_id: str) -> bool:
 
 def check_fork(thread: Thread, checkpoint_id: str, *, has_input: bool) -> None:
     """Refuses to begin at an earlier checkpoint where something waits or is unfinished, or that does not do."""
+    refuse_unsettled(thread)
+    calls.ask("check_fork", thread_id=str(thread.pk), checkpoint_id=checkpoint_id, has_input=has_input)
+
+
+def refuse_unsettled(thread: Thread) -> None:
     if thread.tool_calls.filter(state__in={*UNSETTLED, *HOLDS_INPUT}).exists():
         raise ThreadWaiting
-    calls.ask("check_fork", thread_id=str(thread.pk), checkpoint_id=checkpoint_id, has_input=has_input)
+
+
+def gone_on() -> str:
+    return _("The thread has gone on since that checkpoint. Read its state again.")
 
 
 def _refuse_other_than_newest(thread: Thread, checkpoint_id: str | None) -> None:
     if checkpoint_id and not is_newest(thread, checkpoint_id):
-        raise Problem(_("The thread has gone on since that checkpoint. Read its state again."), 409)
+        raise Problem(gone_on(), 409)

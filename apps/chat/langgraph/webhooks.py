@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
+from accounts.scopes import PERMISSIONS, Scope
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import F, Window
+from django.db.models.functions import Now, RowNumber
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from runtime import calls, jobs, seal
@@ -34,7 +36,10 @@ logger = logging.getLogger(__name__)
 PERFORM = "apps.chat.langgraph.webhooks.perform"
 MAX_CHARS = 2000  # of an address
 AT_ONCE_TO_ONE = 4  # attempts under way to one host
+AT_ONCE_OF_ONE = 4  # and for one person, whatever the hosts
 DUE_AT_ONE_LOOK = 500  # the next comes in seconds
+OF_ONE_AT_ONE_LOOK = 20  # of those, to one host or for one person
+KEPT_BYTES = 1024 * 1024  # of values; a worker is asked for larger ones when they are sent
 
 Outcome = RunWebhookAttempt.Outcome
 
@@ -52,7 +57,12 @@ def check(url: str) -> None:
 def left_by(run: Run) -> Any:
     """The values at the run's end, with what it asks; None where only a worker can tell."""
     state = ThreadState.objects.filter(thread=run.thread_id, run=run).first()
-    return _with_questions(run, state.values, state.interrupts) if state else None
+    values = _with_questions(run, state.values, state.interrupts) if state else None
+    return values if len(_json(values)) <= KEPT_BYTES else None
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _with_questions(run: Run, values: Any, interrupts: list[Any]) -> Any:
@@ -63,15 +73,32 @@ def _with_questions(run: Run, values: Any, interrupts: list[Any]) -> Any:
 
 def enqueue_due() -> int:
     """Brings to the queue what is due and not in it: first tries that Redis lost, repetitions. How many."""
-    due = RunWebhook.due().order_by("due_at").values_list("pk", flat=True)[:DUE_AT_ONE_LOOK]
-    missing = jobs.not_queued(PERFORM, [str(pk) for pk in due])
+    missing = jobs.not_queued(PERFORM, _due())
     jobs.enqueue(PERFORM, missing)
     return len(missing)
 
 
+def _due() -> list[str]:
+    """The oldest of each person in turn: however many one has, or one host gets, there is room for the others."""
+    turn = Window(RowNumber(), partition_by=[F("run__user")], order_by=F("due_at").asc())
+    due = RunWebhook.due().annotate(turn=turn).filter(turn__lte=OF_ONE_AT_ONE_LOOK)
+    hosts: Counter[str] = Counter()
+    found: list[str] = []
+    for pk, host in due.order_by("turn", "due_at").values_list("pk", "host")[: 10 * DUE_AT_ONE_LOOK]:
+        hosts[host] += 1
+        if hosts[host] <= OF_ONE_AT_ONE_LOOK:
+            found.append(str(pk))
+    return found[:DUE_AT_ONE_LOOK]
+
+
 def perform(webhook_id: str) -> str:
     """The job: tries this one. Says what came of it."""
-    webhook = claim(UUID(webhook_id))
+    with jobs.half_of_the_slots() as is_free:  # the others are for what approvers are told
+        return _perform(UUID(webhook_id)) if is_free else "not now"
+
+
+def _perform(webhook_id: UUID) -> str:
+    webhook = claim(webhook_id)
     if webhook is None:
         return "not claimed"
     attempt = RunWebhookAttempt.objects.create(webhook=webhook)
@@ -89,30 +116,34 @@ def perform(webhook_id: str) -> str:
 
 @transaction.atomic
 def claim(webhook_id: UUID) -> RunWebhook | None:
-    """The webhook, now ours for the lease; None when it is not due, somebody's, or its host has enough to do."""
+    """The webhook, now ours for the lease; None when it is not due, somebody's, or enough is under way already."""
     due = RunWebhook.due().filter(pk=webhook_id)
-    first = due.first()
+    first = due.select_related("run").first()
     if first is None:
         return None
-    with connection.cursor() as cursor:  # until the end of the transaction: the count below has to hold
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"webhook {first.host}"])
-    under_way = RunWebhook.objects.filter(
-        host=first.host, status=WebhookStatus.SENDING, lease_expires_at__gt=Now()
-    )
-    if under_way.count() >= AT_ONCE_TO_ONE:  # one that hangs must not keep all of a worker's slots
+    # Until the end of the transaction, as the counts below have to hold; in this order, whoever comes.
+    for name in (f"webhook of {first.run.user_id}", f"webhook to {first.host}"):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
+    # One that hangs must not keep all of a worker's slots, nor one person with hosts that hang.
+    under_way = RunWebhook.objects.filter(status=WebhookStatus.SENDING, lease_expires_at__gt=Now())
+    if under_way.filter(host=first.host).count() >= AT_ONCE_TO_ONE:
+        return None
+    if under_way.filter(run__user=first.run.user_id).count() >= AT_ONCE_OF_ONE:
         return None
     taken = due.update(status=WebhookStatus.SENDING, tries=F("tries") + 1, lease_expires_at=Now() + LEASE)
     return RunWebhook.objects.select_related("run__user").get(pk=webhook_id) if taken else None
 
 
 def _send(webhook: RunWebhook) -> int:
-    if not webhook.run.user.is_active:
-        raise Unsuccessful(_("Whoever began the run is not active any more."), is_final=True)
+    user = webhook.run.user
+    if not user.is_active or not user.has_perm(PERMISSIONS[Scope.CHAT]):
+        raise Unsuccessful(_("Whoever began the run may not begin runs any more."), is_final=True)
     try:
         url = webhook.url
     except seal.Unreadable as problem:
         raise Unsuccessful(str(problem), is_final=True) from problem
-    body = json.dumps(payload(webhook), ensure_ascii=False, separators=(",", ":")).encode()
+    body = _json(payload(webhook))
     return http.post(url, body, signed(webhook.pk, body, settings.RUN_WEBHOOK_SECRET), Inside.RUNS)[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
+from accounts.models import ApiKey
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -27,6 +28,10 @@ class Cron(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="crons", verbose_name=_("owner")
     )
+    key = models.ForeignKey(
+        ApiKey, models.CASCADE, null=True, blank=True, related_name="+", verbose_name=_("key")
+    )
+    """What it was made or changed with last: it ends with it. Null: with a token or a page, and ends with its owner."""
     assistant = models.ForeignKey(
         Assistant, models.PROTECT, related_name="crons", verbose_name=_("assistant")
     )

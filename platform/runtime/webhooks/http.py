@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+import threading
 import time
-from collections.abc import Iterable
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import httpcore
 from django.utils.translation import gettext as _
@@ -19,6 +22,7 @@ ANSWER_LIMIT = 64 * 1024  # bytes that are read of an answer
 
 
 Headers = dict[str, str]
+T = TypeVar("T")
 
 
 class Unsuccessful(Exception):
@@ -97,7 +101,8 @@ class GuardedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         failed: Exception = OSError(host)
-        for address in addresses.resolve(host, port, self._inside):
+        found = _in_time(partial(addresses.resolve, host, port, self._inside), self._deadline)
+        for address in found:
             try:
                 stream = self._inner.connect_tcp(address, port, _left(self._deadline), local_address)
                 return BoundedStream(stream, self._deadline)
@@ -133,6 +138,23 @@ class BoundedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+def _in_time(work: Callable[[], T], deadline: float) -> T:
+    """On a thread of its own, as the system's resolver takes no limit. One that hangs is left behind."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), name="resolve", daemon=True).start()
+    try:
+        return future.result(_left(deadline))
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout from error
 
 
 def _left(deadline: float) -> float:

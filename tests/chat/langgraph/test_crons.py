@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from accounts.models import User
+from accounts import keys, tokens
+from accounts.models import ApiKey, User
 from accounts.scopes import Scope
 from django.db import connections
 from django.db.models.functions import Now
@@ -96,6 +97,9 @@ def test_a_cron_is_made_found_changed_and_deleted(
         ({"assistant_id": "nobody"}, 422),
         ({"webhook": "https://127.0.0.1/x"}, 422),
         ({"interrupt_before": "*"}, 422),
+        ({"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}, 422),
+        ({"checkpoint": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}}, 422),
+        ({"config": {"configurable": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}}}, 422),
         ({"stream_mode": "nonsense"}, 422),
         ({"context": {"a": 1}, "config": {"configurable": {"b": 1}}}, 400),
     ],
@@ -185,6 +189,82 @@ def test_the_workers_watch_begins_what_is_due(make: Callable[..., Cron]) -> None
     runs.reconcile()
 
     assert Run.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_lost_is_taken_back_before_anything_that_is_due_begins(
+    make: Callable[..., Cron], thread: Thread, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make()
+    let_come_due()
+    lost = Run.claim(runs.send_message(thread, alice, "go").pk, "dead")
+    assert lost
+    Run.objects.filter(pk=lost.pk).update(lease_expires_at="2020-01-01T00:00Z")
+    seen = []
+
+    def begin_and_look(cron: Cron) -> Run:
+        seen.append(Run.objects.get(pk=lost.pk).status)
+        return begin(cron)
+
+    monkeypatch.setattr("apps.chat.receivers.cron_views.begin", begin_and_look)
+    runs.reconcile()
+
+    assert seen == ["pending"]
+
+
+def revoked(key: ApiKey) -> None:
+    keys.revoke_key(key)
+
+
+def expired(key: ApiKey) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
+
+
+def narrowed(key: ApiKey) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(scopes=[Scope.APPROVE.value])
+
+
+@pytest.mark.parametrize("end", [revoked, expired, narrowed])
+def test_it_stops_with_its_key_until_its_owner_changes_it_with_another(
+    make: Callable[..., Cron], alice: User, program: Callable[..., Program], end: Callable[[ApiKey], None]
+) -> None:
+    cron = make()
+    assert cron.key == ApiKey.objects.get(owner=alice)
+    end(cron.key)
+    let_come_due()
+
+    assert perform_due() == 0
+
+    cron.refresh_from_db()
+    assert (cron.is_enabled, "key" in cron.problem) == (False, True)
+    assert not Run.objects.exists()
+    other = program(alice).call("PATCH", f"/runs/crons/{cron.pk}", {"enabled": True})
+    assert other.status_code == 200
+    let_come_due()
+    assert perform_due() == 1
+
+
+def test_one_made_with_a_token_needs_its_owner_only(assistant: Assistant, alice: User) -> None:
+    access = tokens.issue(alice).access
+    body = {"assistant_id": "shop", "schedule": "*/5 * * * *", "input": INPUT}
+    answer = Program().post("/runs/crons", body, Authorization=f"Bearer {access}")
+    assert answer.status_code == 200, answer.content
+    assert Cron.objects.get().key is None
+    let_come_due()
+
+    assert perform_due() == 1
+
+
+def test_one_that_named_a_checkpoint_before_that_was_refused_stops(
+    make: Callable[..., Cron], thread: Thread
+) -> None:
+    cron = make(f"/threads/{thread.pk}/runs/crons")
+    Cron.objects.update(payload={"input": INPUT, "config": {"configurable": {"checkpoint_id": "1ef"}}})
+    let_come_due()
+
+    assert perform_due() == 0
+    cron.refresh_from_db()
+    assert (cron.is_enabled, "checkpoint" in cron.problem) == (False, True)
 
 
 def test_it_stops_with_its_owners_rights(make: Callable[..., Cron], alice: User) -> None:
@@ -321,6 +401,7 @@ def test_operators_pause_and_resume_in_the_admin(
         for url in (ADMIN, f"{ADMIN}{cron.pk}/change/"):
             page = signed_in(person).get(url).content.decode()
             assert "*/5 * * * *" in page
+            assert str(cron.key) in page
             assert str(Run.objects.get().pk) in page
     assert "/admin/login/" in signed_in(carol).get(ADMIN)["Location"]
     signed_in(dave).post(ADMIN, pause)

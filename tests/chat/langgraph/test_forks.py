@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from accounts.models import User
 from assistants.shop.models import Order, Refund
+from django.db import OperationalError, connections, transaction
 from runtime import decisions
 from runtime.engine import Engine
 from runtime.models import Run, RunStatus, Thread, ToolCall, ToolState
 
+from apps.chat.langgraph import starting
 from tests.chat.langgraph.conftest import Program
 from tests.support.asking import perform
 
@@ -71,6 +74,38 @@ def test_a_run_forgets_what_came_after_its_checkpoint(
         newest, *earlier = states(alices_program, thread)
         assert texts(newest) == ["hello", f"instead, by {name}"]
         assert any(texts(each)[-1:] == ["what is 1+1"] for each in earlier), "the history is kept"
+
+
+@pytest.mark.parametrize("name", ["is_newest", "check_fork"])
+def test_the_thread_is_not_locked_while_a_worker_is_asked(
+    alices_program: Program, thread: Thread, say: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A worker may take ten seconds to say."""
+    say("hello")
+    say("again")
+    where = at(states(alices_program, thread)[-2])
+    asked = getattr(starting.states, name)
+
+    def look(*args: Any, **options: Any) -> Any:
+        with ThreadPoolExecutor(1) as elsewhere:
+            assert elsewhere.submit(is_free, thread).result(10)
+        return asked(*args, **options)
+
+    monkeypatch.setattr(starting.states, name, look)
+
+    answer = alices_program.post(f"/threads/{thread.pk}/runs", body("hello", checkpoint_id=where))
+
+    assert answer.status_code == 200, answer.content
+
+
+def is_free(thread: Thread) -> bool:
+    try:
+        with transaction.atomic():
+            return Thread.objects.select_for_update(nowait=True).filter(pk=thread.pk).exists()
+    except OperationalError:
+        return False
+    finally:
+        connections.close_all()
 
 
 def test_the_newest_checkpoint_is_no_fork(

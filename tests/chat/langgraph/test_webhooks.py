@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from accounts.models import User
 from assistants.shop.models import Order
+from django.core.management import call_command
 from django.db import transaction
 from django.db.models.functions import Now
 from django.test import Client
@@ -19,9 +23,10 @@ from pytest_django.fixtures import Settings
 from runtime import decisions, jobs, runs
 from runtime.engine import Engine
 from runtime.exceptions import NoWorker
+from runtime.management.commands.worker import worker_of
 from runtime.models import Assistant, Run, RunWebhook, ThreadState, ToolCall
 from runtime.redis_client import redis_client
-from runtime.webhooks import http, retries
+from runtime.webhooks import addresses, http, retries
 
 from apps.chat.langgraph import webhooks
 from tests.chat.langgraph.conftest import Program
@@ -269,6 +274,118 @@ def test_a_host_that_hangs_does_not_keep_every_slot(
     claimed = [webhooks.claim(row.pk) is not None for row in rows]
 
     assert claimed == [True] * webhooks.AT_ONCE_TO_ONE + [False]
+
+
+def test_one_person_s_hosts_that_hang_do_not_keep_every_slot(
+    begin: Callable[..., dict[str, Any]], receiver: Receiver, carol: User
+) -> None:
+    rows = [ended(begin) for _ in range(webhooks.AT_ONCE_OF_ONE + 2)]
+    for number, row in enumerate(rows):
+        RunWebhook.objects.filter(pk=row.pk).update(host=f"{number}.example.com")
+    Run.objects.filter(pk=rows[-1].run_id).update(user=carol)
+
+    claimed = [webhooks.claim(row.pk) is not None for row in rows]
+
+    assert claimed == [True] * webhooks.AT_ONCE_OF_ONE + [False, True]
+
+
+@pytest.mark.parametrize("flood", ["one person", "one host"])
+def test_a_flood_leaves_room_in_the_queue_for_others(
+    begin: Callable[..., dict[str, Any]],
+    receiver: Receiver,
+    carol: User,
+    monkeypatch: pytest.MonkeyPatch,
+    flood: str,
+) -> None:
+    monkeypatch.setattr(webhooks, "DUE_AT_ONE_LOOK", 3)
+    monkeypatch.setattr(webhooks, "OF_ONE_AT_ONE_LOOK", 2)
+    *rows, last = [ended(begin) for _ in range(6)]
+    if flood == "one person":  # with a host of their own each
+        for number, row in enumerate(rows):
+            RunWebhook.objects.filter(pk=row.pk).update(host=f"{number}.example.com")
+        Run.objects.filter(pk=last.run_id).update(user=carol)
+    else:
+        for number, row in enumerate(rows):
+            user = User.objects.create_user(f"one-of-many-{number}")
+            Run.objects.filter(pk=row.run_id).update(user=user)
+        RunWebhook.objects.filter(pk=last.pk).update(host="other.example.com")
+    redis_client().flushdb()
+
+    assert webhooks.enqueue_due() == 3
+    assert jobs.job_id(webhooks.PERFORM, str(last.pk)) in jobs.queue().job_ids
+
+
+def test_half_of_a_worker_is_left_to_what_approvers_are_told(
+    begin: Callable[..., dict[str, Any]], receiver: Receiver
+) -> None:
+    redis_client().flushdb()
+    worker_of(jobs.QUEUE, 5).work(burst=True)
+    webhook = ended(begin)
+    try:
+        with jobs.half_of_the_slots() as first, jobs.half_of_the_slots() as second:
+            assert (first, second) == (True, True)
+            assert webhooks.perform(str(webhook.pk)) == "not now"
+        assert perform_due() == ["sent"]
+    finally:
+        jobs.set_slots(2)
+
+
+def test_a_name_server_that_hangs_is_given_up_in_time(
+    begin: Callable[..., dict[str, Any]], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(addresses.socket, "getaddrinfo", lambda *_given, **_more: over.wait(30) and [])
+    begun = time.monotonic()
+    try:
+        with pytest.raises(http.Unsuccessful, match="No answer within"):
+            http.post("https://slow.example.com/hook", b"{}", {}, addresses.Inside.RUNS)
+    finally:
+        over.set()
+    assert time.monotonic() - begun < 5
+
+
+def test_values_that_are_large_are_not_kept_but_asked_for(
+    begin: Callable[..., dict[str, Any]],
+    engine: Engine,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "KEPT_BYTES", 100)
+    engine.perform(begin(on_completion="keep")["run_id"])
+
+    assert RunWebhook.objects.get().values is None
+    assert perform_due() == ["sent"]
+    assert len(told(receiver)[0]["values"]["messages"]) == 2
+
+
+def test_what_failed_holds_no_copy_of_the_state_after_a_week(
+    begin: Callable[..., dict[str, Any]], engine: Engine, receiver: Receiver
+) -> None:
+    for _ in range(2):
+        engine.perform(begin()["run_id"])
+    old, young = RunWebhook.objects.order_by("created_at")
+    RunWebhook.objects.update(status="failed", settled_at=Now())
+    RunWebhook.objects.filter(pk=old.pk).update(settled_at=Now() - timedelta(days=8))
+    out = StringIO()
+
+    call_command("cleanup", "--dry-run", "--json", stdout=out)
+    assert json.loads(out.getvalue())["webhook_values"] == 1
+    assert RunWebhook.objects.get(pk=old.pk).values
+    call_command("cleanup", "--json", stdout=StringIO())
+
+    assert RunWebhook.objects.get(pk=old.pk).values is None
+    assert RunWebhook.objects.get(pk=young.pk).values
+
+
+def test_somebody_who_may_not_begin_runs_any_more_is_told_no_more(
+    begin: Callable[..., dict[str, Any]], receiver: Receiver, alice: User
+) -> None:
+    ended(begin)
+    alice.groups.clear()
+
+    assert perform_due() == ["failed"]
+    assert "may not begin runs" in RunWebhook.objects.get().error
+    assert receiver.received == []
 
 
 def test_somebody_who_is_deactivated_is_told_no_more(

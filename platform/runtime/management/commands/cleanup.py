@@ -22,9 +22,10 @@ def _positive(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Delete threads that nobody touched for COUNTERSIGN_KEEP_THREADS_DAYS, with their runs, messages, tool calls "
-        "and checkpoints, expired sessions, and the keys of requests after a day. Threads with a run under way or an "
-        "unsettled tool call stay. Of a thread not touched for COUNTERSIGN_KEEP_CHECKPOINTS_DAYS only the newest "
-        "checkpoint stays: it can go on, but not be forked from an earlier point. Safe to interrupt and to repeat."
+        "and checkpoints, expired sessions, the keys of requests after a day, and the values of webhooks of runs that "
+        "failed a week ago. Threads with a run under way or an unsettled tool call stay. Of a thread not touched for "
+        "COUNTERSIGN_KEEP_CHECKPOINTS_DAYS only the newest checkpoint stays: it can go on, but not be forked from an "
+        "earlier point. Safe to interrupt and to repeat."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -41,6 +42,7 @@ class Command(BaseCommand):
             "threads": retention.expired_threads(days).count(),
             "sessions": retention.expired_sessions().count(),
             "request_keys": idempotency.expired().count(),
+            "webhook_values": retention.stale_values().count(),
         }
         if not dry_run:
             threads = retention.delete_threads(days, batch_size=batch_size)
@@ -49,6 +51,8 @@ class Command(BaseCommand):
             counts["sessions"] = self._delete("sessions", counts["sessions"], sessions)
             keys = idempotency.delete_expired(batch_size=batch_size)
             counts["request_keys"] = self._delete("request keys", counts["request_keys"], keys)
+            values = retention.drop_values(batch_size=batch_size)
+            counts["webhook_values"] = self._delete("values of webhooks", counts["webhook_values"], values)
             counts["checkpoints"] = sum(self._pruned())
         self._report(counts, dry_run=dry_run)
 
@@ -79,5 +83,7 @@ class Command(BaseCommand):
         verb = "Would delete" if dry_run else "Deleted"
         threads, sessions, keys = counts["threads"], counts["sessions"], counts["request_keys"]
         self.stdout.write(f"{verb} {threads} threads, {sessions} sessions and {keys} keys of requests.")
+        if counts["webhook_values"]:
+            self.stdout.write(f"{verb} the values of {counts['webhook_values']} failed webhooks of runs.")
         if counts.get("checkpoints"):
             self.stdout.write(f"Deleted {counts['checkpoints']} old checkpoints of threads that stay.")
