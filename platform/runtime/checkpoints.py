@@ -96,9 +96,10 @@ class FencedSaver(AsyncPostgresSaver):
 
 
 def _masked(config: RunnableConfig, name: str) -> dict[str, Any]:
-    """Its texts. Anything else there is LangGraph's own, and not written."""
+    """Its texts and numbers. Anything else there is LangGraph's own, and not written."""
     held: dict[str, Any] = cast(Any, config).get(name) or {}
-    return {**held, **masking.masked({key: value for key, value in held.items() if isinstance(value, str)})}
+    written = {key: value for key, value in held.items() if isinstance(value, str | int)}
+    return {**held, **masking.masked(written)}
 
 
 def _is_newest(config: RunnableConfig) -> bool:

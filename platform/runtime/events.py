@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 START = "0-0"
 RETRY_DELAY = 1.0  # seconds, while Redis is away
 PAGE = 500  # events that a reader who is far behind holds at once
+PAGE_CHARS = 1_000_000  # and about so many characters of them: fewer events where they are large
+FIRST_PAGE = 25  # events, while nobody knows how large they are
 
 # Appends all entries at once, tells the readers, and keeps the log's length and life bounded.
 # KEYS: log, channel. ARGV: epoch the writer believes in ('' = any), length, life in ms, then the entries.
@@ -127,15 +129,25 @@ async def last_id(thread_id: UUID | str) -> str:
 
 async def read(thread_id: UUID | str, after: str = START, count: int | None = None) -> list[Event]:
     """What the log has after `after`, oldest first, at most `count`; one "reset" when `after` is no longer in it."""
+    return (await _page(thread_id, after, count))[0]
+
+
+async def _page(thread_id: UUID | str, after: str, count: int | None) -> tuple[list[Event], int]:
+    """And how many characters they have."""
     redis = hub.redis()
     key = log_key(thread_id)
     oldest = await redis.xrange(key, count=1)
     if not oldest:
-        return [] if after == START else [_reset(START)]
+        return ([] if after == START else [_reset(START)]), 0
     if after != START and not _is_within(after, str(oldest[0][0])):
-        return [_reset(await last_id(thread_id))]
+        return [_reset(await last_id(thread_id))], 0
     found: Any = await redis.xrange(key, min=f"({after}", count=count)
-    return [parse(id, fields["e"]) for id, fields in found]
+    return [parse(id, fields["e"]) for id, fields in found], sum(len(fields["e"]) for _, fields in found)
+
+
+def _next_count(count: int, size: int) -> int:
+    """Of the page after one of so many characters: up to twice as many events, if they are likely to fit."""
+    return max(1, min(2 * count, PAGE, count * PAGE_CHARS // max(size, 1)))
 
 
 def _is_within(after: str, oldest: str) -> bool:
@@ -154,18 +166,19 @@ async def follow(thread_id: UUID | str, after: str = START) -> AsyncIterator[lis
     They come in batches of what there is, never empty. "reset", alone in its batch, comes when the log no longer
     has what a reader missed; one that is merely slow is caught up from the log.
     """
-    cursor = after
+    cursor, count = after, min(FIRST_PAGE, PAGE)
     async with hub.subscribe(channel_name(thread_id)) as inbox:
         while True:
             try:
-                missed = await read(thread_id, cursor, PAGE)
+                missed, size = await _page(thread_id, cursor, count)
             except (RedisError, OSError):
                 await asyncio.sleep(RETRY_DELAY)
                 continue
             if missed:
                 yield missed
                 cursor = missed[-1]["id"]
-            if len(missed) == PAGE:
+            asked, count = count, _next_count(count, size)
+            if len(missed) == asked:
                 continue  # there may be more
             async for items in inbox:
                 live = [(id, payload) for id, _, payload in (item.partition(" ") for item in items)]

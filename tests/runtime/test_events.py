@@ -77,6 +77,24 @@ async def test_a_reader_far_behind_is_caught_up_in_pages(
     await stream.aclose()
 
 
+async def test_pages_of_large_events_have_few_of_them(
+    thread_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PAGE_CHARS", 10_000)
+    monkeypatch.setattr(events, "FIRST_PAGE", 4)
+    said = [str(n) * 5_000 for n in range(8)]
+    say(thread_id, *said)
+    stream = events.follow(thread_id)
+
+    past = [await anext(stream)]
+    while sum(map(len, past)) < len(said):
+        past.append(await anext(stream))
+
+    assert [len(batch) for batch in past] == [4, 1, 1, 1, 1]
+    assert texts([event for batch in past for event in batch]) == said
+    await stream.aclose()
+
+
 async def test_many_readers_each_get_everything_once(thread_id: UUID) -> None:
     streams = [events.follow(thread_id) for _ in range(20)]
     readers = [asyncio.create_task(take(stream, 200)) for stream in streams]

@@ -313,3 +313,15 @@ def test_what_models_are_told_by_our_assistants_holds_no_secret() -> None:
 
     assert any("assistant" in text.lower() for text in texts)
     assert [text for text in texts if mask(text) != text] == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_card_that_a_program_sends_as_a_number_reaches_no_row(thread: Thread, engine: Engine) -> None:
+    fields: Any = {"config": {"configurable": {"card": 4242424242424242, "room": 7}}}
+    run = runs.send_message(thread, thread.owner, "Hello", fields=fields)
+    engine.perform(str(run.pk))
+    run.refresh_from_db()
+
+    assert run.status == RunStatus.SUCCESS
+    assert config_of(run)["configurable"]["card"] == 4242424242424242
+    assert places_of("4242424242424242") == []

@@ -32,6 +32,10 @@ NOT_TEXT, TOO_LONG = 1003, 1009  # close codes of RFC 6455
 AUTH_WITHIN = 10.0  # seconds for the first frame of who came without anything that says who they are
 BEAT = 5.0  # seconds between two looks at whether they are still whom they were
 FRAME_CHARS = 256 * 1024  # of one frame
+KEPT_FRAMES, KEPT_CHARS = (
+    100,
+    1024 * 1024,
+)  # that may wait for those before them, which wait for a slow reader
 FRAMES_A_SECOND = 10.0
 FRAMES_AT_ONCE = 40  # that may come faster than that
 REFUSALS = (Refusal, RuntimeRefusal, Http404)
@@ -64,7 +68,8 @@ class ProgramConsumer(ChatConsumer):
         self._credential: Credential | None = None
         self._admitted = asyncio.Event()
         self._is_over = False
-        self._pace, self._coming = Pace(), asyncio.Queue[str]()
+        self._pace, self._coming = Pace(), asyncio.Queue[str](KEPT_FRAMES)
+        self._kept_chars = 0
         self._sessions: dict[UUID, asyncio.Task[None]] = {}
 
     async def connect(self) -> None:
@@ -121,14 +126,19 @@ class ProgramConsumer(ChatConsumer):
             await self.close(NOT_TEXT)
         elif len(text_data) > FRAME_CHARS:
             await self.close(TOO_LONG)
-        elif not self._pace.is_kept():
+        elif not self._pace.is_kept() or not self._has_room(text_data):
             await self.close(TOO_MANY)
         else:
+            self._kept_chars += len(text_data)
             self._coming.put_nowait(text_data)
+
+    def _has_room(self, text: str) -> bool:
+        return not self._coming.full() and self._kept_chars + len(text) <= KEPT_CHARS
 
     async def _work(self) -> int:
         while not self._is_over:
             text = await self._coming.get()
+            self._kept_chars -= len(text)
             with translation.override(self._language):
                 if not self._is_over and (code := await self._carry_out(text)):
                     return code

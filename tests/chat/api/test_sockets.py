@@ -512,6 +512,29 @@ async def test_who_floods_is_closed_and_what_had_come_is_not_done(
     assert await in_database(Run.objects.count) < sockets.FRAMES_AT_ONCE
 
 
+@pytest.mark.parametrize(("room", "length"), [("KEPT_FRAMES", 1), ("KEPT_CHARS", 1_000)])
+async def test_frames_that_wait_for_a_slow_reader_are_bounded(
+    room: str, length: int, talk: Open, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly they come: the pace is kept."""
+    monkeypatch.setattr(sockets, "FRAMES_AT_ONCE", 10_000)
+    monkeypatch.setattr(sockets, room, 5 * length)
+    carry_out, reads = sockets.ProgramConsumer._carry_out, asyncio.Event()
+
+    async def waits(consumer: sockets.ProgramConsumer, text: str) -> int:
+        await reads.wait()
+        return await carry_out(consumer, text)
+
+    monkeypatch.setattr(sockets.ProgramConsumer, "_carry_out", waits)
+    socket = await talk(key)
+    frame = json.dumps({"type": "ping", "ref": ""})
+    for _ in range(8):
+        await socket.raw.send_to(frame + " " * (length - len(frame)))
+
+    assert await socket.code() == 4429
+    reads.set()
+
+
 async def test_sockets_of_pages_and_programs_are_counted_together(
     talk: Open, key: str, alices: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,14 +133,21 @@ class ProtocolConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channel
 
     async def _subscribe(self, command: Command) -> Json | None:
         wanted = Subscription.model_validate(command.params)
-        if len(self._subscriptions) >= SUBSCRIPTIONS_EACH:
-            text = _("You have too many streams open. Close one of them.")
-            return envelopes.error(command.id, "unknown_error", text)
         watch = await in_database(self._watch)
+        try:
+            if len(self._subscriptions) >= SUBSCRIPTIONS_EACH:
+                raise TooManyStreams
+            watching.refuse_one_more(watch.caller.user)
+        except TooManyStreams as refusal:
+            return envelopes.error(command.id, "unknown_error", str(refusal))
         id = str(uuid4())
-        # Said before the first event: a client routes events by what it is told here.
-        await self._send(envelopes.success(command.id, {"subscription_id": id}))
-        self._subscriptions[id] = asyncio.create_task(self._follow(watch, wanted))
+        with ExitStack() as counted:
+            counted.enter_context(watching.counted(watch.caller.user))
+            # Said before the first event: a client routes events by what it is told here.
+            await self._send(envelopes.success(command.id, {"subscription_id": id}))
+            self._subscriptions[id] = task = asyncio.create_task(self._follow(watch, wanted))
+            until_its_end = counted.pop_all()
+        task.add_done_callback(lambda _: until_its_end.close())
         return None
 
     async def _unsubscribe(self, command: Command) -> Json:

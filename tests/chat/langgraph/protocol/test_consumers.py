@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from runtime.models import Assistant, Run, Thread, ToolCall, ToolState
 
 from apps.approvals.models import PolicyRule
 from apps.chat import watching
-from apps.chat.langgraph.protocol import consumers
+from apps.chat.langgraph.protocol import consumers, feed
 from apps.chat.langgraph.protocol.envelopes import CHANNELS
 from tests.chat.langgraph.conftest import key_of
 from tests.chat.langgraph.protocol.conftest import Streaming
@@ -275,3 +276,54 @@ async def test_it_takes_so_much_and_no_more(
     one_more = connect(x_api_key=key)
     await one_more.connect()
     assert await close_code(one_more) == 4429
+
+
+async def test_subscriptions_are_counted_as_streams_are_and_given_back(
+    connect: Connect, thread: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "STREAMS_EACH", 3)  # the socket itself is one
+    socket = connect(x_api_key=await in_database(key_of, thread.owner))
+    assert (await socket.connect())[0]
+    wanted = {"channels": ["lifecycle"]}
+
+    first = await asked(socket, "subscription.subscribe", wanted, 1)
+    assert (await asked(socket, "subscription.subscribe", wanted, 2))["type"] == "success"
+    assert (await asked(socket, "subscription.subscribe", wanted, 3))["type"] == "error"
+
+    id = first["result"]["subscription_id"]
+    await asked(socket, "subscription.unsubscribe", {"subscription_id": id}, 4)
+    assert (await asked(socket, "subscription.subscribe", wanted, 5))["type"] == "success"
+
+
+async def test_few_logs_of_one_person_are_replayed_at_a_time(
+    connect: Connect, thread: Thread, streaming: Streaming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn() -> str:
+        run = streaming.started()
+        streaming.chunk(run, content="Hello", chunk_position="last")
+        streaming.ends(run)
+        return key_of(thread.owner)
+
+    at_once: list[int] = []
+    under_way, fresh = 0, feed._Feed._fresh
+
+    async def slow(self: Any, batch: Any) -> Any:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        await asyncio.sleep(0.1)
+        under_way -= 1
+        return await fresh(self, batch)
+
+    monkeypatch.setattr(feed._Feed, "_fresh", slow)
+    socket = connect(x_api_key=await in_database(turn))
+    assert (await socket.connect())[0]
+    for id in range(6):
+        await socket.send_json_to(
+            {"id": id, "method": "subscription.subscribe", "params": {"channels": ["lifecycle"]}}
+        )
+    for _ in range(6):
+        await events_of(socket, "completed")
+
+    assert max(at_once) == feed.REPLAYS_EACH
+    assert len(at_once) >= 6
