@@ -188,7 +188,7 @@ def test_a_run_that_kills_every_worker_is_given_up_and_takes_nobody_along(lab: L
 
 @pytest.mark.fault("O1 SIGTERM under the last attempt")
 def test_a_last_attempt_is_handed_back_by_a_worker_that_stops(lab: Lab) -> None:
-    run = lab.say('call wait with {"seconds": 3}')
+    run = lab.say('call wait with {"seconds": 7}')
     for attempt in (1, 2):
         with lab.worker():
             until(Run.objects.filter(pk=run.pk, attempt=attempt).exists)
