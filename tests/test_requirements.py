@@ -51,7 +51,7 @@ def test_every_list_is_locked() -> None:
         "django==5.* --hash=sha256:" + "0" * 64,
         "django==5.2.1 --hash=md5:" + "0" * 32,
         "-e git+https://example.com/django.git",
-        "--extra-index-url https://example.com/simple",
+        "--pre",
     ],
 )
 def test_what_leaves_something_open_is_found(entry: str) -> None:

@@ -81,7 +81,7 @@ def protocol_interrupt() -> None:
         deadline = time.monotonic() + LIMIT
         while not thread.interrupted:
             assert time.monotonic() < deadline
-            time.sleep(0.05)
+            time.sleep(0.05)  # a synchronous client: nothing to wait on
         (asked,) = thread.interrupts
         assert asked["value"]["action_requests"][0]["name"] == "refund_order"
         thread.run.respond({"decisions": [{"type": "approve"}]})

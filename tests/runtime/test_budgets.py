@@ -375,7 +375,7 @@ class TestInTheMiddleOfATurn:
             performed = engine.start(str(run.pk))
             until(Reservation.objects.exists)
             held = Reservation.objects.get().amount
-            time.sleep(0.5)  # it goes out
+            time.sleep(0.5)  # the request goes out, and nothing tells of that
             runs.cancel_run(run)
             assert performed.result(30) == RunStatus.CANCELLED
 

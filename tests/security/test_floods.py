@@ -196,7 +196,7 @@ def until_it_rests(web: Web) -> None:
     """It has sent what it will: no more memory is taken for two seconds."""
     highest, since = resident(web), time.monotonic()
     while time.monotonic() - since < 2:
-        time.sleep(0.1)
+        time.sleep(0.1)  # between two looks
         if (now := resident(web)) > highest + MB:
             highest, since = now, time.monotonic()
 
@@ -238,7 +238,7 @@ def test_100_a_flood_of_probes(monkeypatch):
 
     def slow() -> str:
         asked.append(1)
-        time.sleep(0.3)
+        time.sleep(0.3)  # so that the others come while it is asked
         return probes.database()
 
     monkeypatch.setattr(health, "ESSENTIAL", (health.Check("database", slow, within=30),))

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from runtime import seal
+from runtime.models.posting import Attempt, Posted
 
 
 class Kind(models.TextChoices):
@@ -165,7 +166,7 @@ class DeliveryStatus(models.TextChoices):
     SKIPPED = "skipped", _("no longer needed")
 
 
-class Delivery(models.Model):
+class Delivery(Posted):
     """One thing to tell one recipient, written with what it tells about: the outbox."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -244,44 +245,14 @@ class Delivery(models.Model):
     def recipient(self) -> str:
         return str(self.person or self.endpoint)
 
-    @classmethod
-    def due(cls) -> models.QuerySet[Delivery]:
-        """What should be on its way by now: its time has come, or whoever sent it has died."""
-        waits = Q(status=DeliveryStatus.PENDING, due_at__lte=Now())
-        left = Q(status=DeliveryStatus.SENDING, lease_expires_at__lte=Now())
-        return cls.objects.filter(waits | left)
 
-    @classmethod
-    def retry(cls, deliveries: models.QuerySet[Delivery]) -> int:
-        """Failed ones go back into the outbox. How many that were."""
-        failed = deliveries.filter(status=DeliveryStatus.FAILED)
-        return failed.update(
-            status=DeliveryStatus.PENDING, tries=0, due_at=Now(), settled_at=None, lease_expires_at=None
-        )
-
-
-class DeliveryAttempt(models.Model):
-    """One try. Written before it, and completed after: one that is cut off stays "begun"."""
-
-    class Outcome(models.TextChoices):
-        BEGUN = "begun", _("begun, no end recorded")
-        SENT = "sent", _("sent")
-        FAILED = "failed", _("failed")
-
+class DeliveryAttempt(Attempt):
     delivery = models.ForeignKey(
         Delivery, models.CASCADE, related_name="attempts", verbose_name=_("delivery")
     )
-    started_at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
-    ended_at = models.DateTimeField(_("ended"), null=True)
-    outcome = models.CharField(_("outcome"), max_length=6, choices=Outcome.choices, default=Outcome.BEGUN)
-    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True)
-    error = models.CharField(_("error"), max_length=300, blank=True)
 
     class Meta:
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
         ordering: ClassVar = [F("started_at").desc()]
         default_permissions: ClassVar = ["view"]
-
-    def __str__(self) -> str:
-        return self.get_outcome_display()

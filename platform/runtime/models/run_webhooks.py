@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from runtime import seal
+from runtime.models.posting import Attempt, Posted
 from runtime.models.runs import Run
 
 
@@ -23,7 +24,7 @@ class WebhookStatus(models.TextChoices):
     FAILED = "failed", _("failed")
 
 
-class RunWebhook(models.Model):
+class RunWebhook(Posted):
     """One POST for one run. Written with the run, and due with its end: both in the transactions of those."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -102,43 +103,14 @@ class RunWebhook(models.Model):
         armed = RunWebhook.objects.filter(pk=self.pk, status=WebhookStatus.ARMED)
         return armed.update(status=WebhookStatus.PENDING, due_at=Now(), values=values) == 1
 
-    @classmethod
-    def due(cls) -> models.QuerySet[RunWebhook]:
-        """What should be on its way by now: its time has come, or whoever sent it has died."""
-        waits = Q(status=WebhookStatus.PENDING, due_at__lte=Now())
-        left = Q(status=WebhookStatus.SENDING, lease_expires_at__lte=Now())
-        return cls.objects.filter(waits | left)
 
-    @classmethod
-    def retry(cls, webhooks: models.QuerySet[RunWebhook]) -> int:
-        """Failed ones go back into the outbox. How many that were."""
-        return webhooks.filter(status=WebhookStatus.FAILED).update(
-            status=WebhookStatus.PENDING, tries=0, due_at=Now(), settled_at=None, lease_expires_at=None
-        )
-
-
-class RunWebhookAttempt(models.Model):
-    """One try. Written before it, and completed after: one that is cut off stays "begun"."""
-
-    class Outcome(models.TextChoices):
-        BEGUN = "begun", _("begun, no end recorded")
-        SENT = "sent", _("sent")
-        FAILED = "failed", _("failed")
-
+class RunWebhookAttempt(Attempt):
     webhook = models.ForeignKey(
         RunWebhook, models.CASCADE, related_name="attempts", verbose_name=_("webhook of a run")
     )
-    started_at = models.DateTimeField(_("when"), db_default=Now(), editable=False)
-    ended_at = models.DateTimeField(_("ended"), null=True)
-    outcome = models.CharField(_("outcome"), max_length=6, choices=Outcome.choices, default=Outcome.BEGUN)
-    http_status = models.PositiveSmallIntegerField(_("HTTP status"), null=True)
-    error = models.CharField(_("error"), max_length=300, blank=True)
 
     class Meta:
         verbose_name = _("attempt")
         verbose_name_plural = _("attempts")
         ordering: ClassVar = ["-started_at"]
         default_permissions: ClassVar = ["view"]
-
-    def __str__(self) -> str:
-        return self.get_outcome_display()
